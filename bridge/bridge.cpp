@@ -1,0 +1,81 @@
+#include "bridge.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <string>
+
+#include "json-schema-to-grammar.h"
+
+namespace {
+
+char * copy(const std::string & text) {
+    char * result = static_cast<char *>(std::malloc(text.size() + 1));
+    if (result != nullptr) {
+        std::memcpy(result, text.c_str(), text.size() + 1);
+    }
+    return result;
+}
+
+// What body returns, or `failed` and *error if it throws.
+template <typename Result, typename Body>
+Result guarded(char ** error, Result failed, Body body) {
+    *error = nullptr;
+    try {
+        return body();
+    } catch (const std::exception & e) {
+        *error = copy(e.what());
+    } catch (...) {
+        *error = copy("unknown C++ exception");
+    }
+    return failed;
+}
+
+}  // namespace
+
+void bridge_string_free(char * string) {
+    std::free(string);
+}
+
+bool bridge_flag_is_set(void * user_data) {
+    return static_cast<const std::atomic<bool> *>(user_data)->load(std::memory_order_relaxed);
+}
+
+void bridge_model_save(const llama_model * model, const char * path, char ** error) {
+    guarded(error, false, [&] {
+        llama_model_save_to_file(model, path);
+        return true;
+    });
+}
+
+void bridge_sampler_accept(llama_sampler * sampler, llama_token token, char ** error) {
+    guarded(error, false, [&] {
+        llama_sampler_accept(sampler, token);
+        return true;
+    });
+}
+
+llama_token bridge_sampler_sample(llama_sampler * sampler, llama_context * ctx, int32_t idx, char ** error) {
+    return guarded(error, static_cast<llama_token>(LLAMA_TOKEN_NULL), [&] {
+        return llama_sampler_sample(sampler, ctx, idx);
+    });
+}
+
+llama_sampler * bridge_sampler_init_grammar(
+        const llama_vocab * vocab, const char * grammar, const char * root, bool lazy,
+        const char ** trigger_patterns, size_t n_trigger_patterns,
+        const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error) {
+    return guarded(error, static_cast<llama_sampler *>(nullptr), [&] {
+        return lazy ? llama_sampler_init_grammar_lazy_patterns(
+                          vocab, grammar, root, trigger_patterns, n_trigger_patterns,
+                          trigger_tokens, n_trigger_tokens)
+                    : llama_sampler_init_grammar(vocab, grammar, root);
+    });
+}
+
+void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error) {
+    *grammar = guarded(error, static_cast<char *>(nullptr), [&] {
+        return copy(json_schema_to_grammar(common_json::parse(schema)));
+    });
+}

@@ -1,0 +1,56 @@
+// A C ABI for Python's ctypes over what llama.cpp offers to C++ only: parts of llama-common, and
+// guards around C functions that can throw, which would end the process in a C caller.
+//
+// Strings are UTF-8 and NUL-terminated. A function with an `error` parameter sets it to NULL on
+// success and to a message on failure; messages and other strings that come out are freed with
+// bridge_string_free. No C++ exception crosses.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "llama.h"
+
+#if defined(_WIN32)
+#    ifdef BRIDGE_BUILD
+#        define BRIDGE_API __declspec(dllexport)
+#    else
+#        define BRIDGE_API __declspec(dllimport)
+#    endif
+#else
+#    define BRIDGE_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+BRIDGE_API void bridge_string_free(char * string);
+
+// A ggml_abort_callback: whether the bool that user_data points to is set. The engine asks after
+// every graph node; a Python callback there would cost more than the node.
+BRIDGE_API bool bridge_flag_is_set(void * user_data);
+
+// llama_model_save_to_file; a failure to write is an exception inside.
+BRIDGE_API void bridge_model_save(const struct llama_model * model, const char * path, char ** error);
+
+// llama_sampler_accept and llama_sampler_sample; a grammar throws on a token that it forbids.
+BRIDGE_API void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error);
+BRIDGE_API llama_token bridge_sampler_sample(
+        struct llama_sampler * sampler, struct llama_context * ctx, int32_t idx, char ** error);
+
+// llama_sampler_init_grammar, or with lazy set llama_sampler_init_grammar_lazy_patterns; a trigger
+// pattern that is no regular expression is an exception inside. NULL without an error: the grammar
+// does not parse, and the reason is in the log.
+BRIDGE_API struct llama_sampler * bridge_sampler_init_grammar(
+        const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy,
+        const char ** trigger_patterns, size_t n_trigger_patterns,
+        const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error);
+
+// The GBNF grammar that admits exactly the JSON values of a JSON schema.
+BRIDGE_API void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,24 @@
+# Finds or fetches the pinned llama.cpp sources: vendor/fetch_llama_cpp.py decides and explains.
+# LLAMA_CPP_SOURCE_DIR (-D or environment) names a tree of your own.
+set(LLAMA_CPP_SOURCE_DIR "" CACHE PATH "A llama.cpp tree to build instead of the pinned one")
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+
+set(_fetch "${CMAKE_CURRENT_SOURCE_DIR}/vendor/fetch_llama_cpp.py")
+set(_fetch_arguments "")
+if(LLAMA_CPP_SOURCE_DIR)
+    list(APPEND _fetch_arguments --source-dir "${LLAMA_CPP_SOURCE_DIR}")
+endif()
+execute_process(COMMAND "${Python3_EXECUTABLE}" "${_fetch}" ${_fetch_arguments}
+                OUTPUT_VARIABLE LLAMA_CPP_DIR OUTPUT_STRIP_TRAILING_WHITESPACE
+                RESULT_VARIABLE _fetch_result)
+if(_fetch_result)
+    message(FATAL_ERROR "llama.cpp's sources are not there: see the message above.")
+endif()
+
+# A changed pin must configure again.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
+             "${CMAKE_CURRENT_SOURCE_DIR}/vendor/llama.cpp.toml"
+             "${CMAKE_CURRENT_SOURCE_DIR}/vendor/llama.cpp.lock" "${_fetch}")
+
+file(STRINGS "${CMAKE_CURRENT_SOURCE_DIR}/vendor/llama.cpp.toml" _pin REGEX "^commit = ")
+string(REGEX REPLACE "^commit = \"([0-9a-f]+)\"$" "\\1" LLAMA_CPP_PIN "${_pin}")

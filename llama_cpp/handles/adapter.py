@@ -1,0 +1,109 @@
+"""Adapters: LoRA files and control vectors."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from .. import llama_cpp as raw
+from ..errors import InvalidArgumentError, ModelLoadError
+from . import checks
+from .backend import collect_errors, load_error
+from .base import Handle
+from .gguf_header import read_header
+from .model import Model
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from .context import Context
+
+
+class LoraAdapter(Handle):
+    """A LoRA adapter, loaded for one model. ``Context.set_adapters`` applies it.
+
+    Args:
+        model: The base model.
+        path: A GGUF file of type ``adapter``.
+
+    Raises:
+        ModelLoadError: One of its subclasses says what is wrong with the file.
+        ClosedError: The model is closed.
+    """
+
+    def __init__(self, model: Model, path: str | bytes | os.PathLike[Any]) -> None:
+        encoded = checks.encoded_path(path)
+        self.model = model
+        self.path = os.fsdecode(encoded)
+        # Contexts that apply it now: they must let go before it is freed.
+        self.users: weakref.WeakSet[Context] = weakref.WeakSet()
+        header = read_header(path)
+        if header.file_type != "adapter":
+            raise ModelLoadError(
+                f"{self.path} is a {header.file_type or 'model'}, not a LoRA adapter: its "
+                "metadata must have general.type = adapter"
+            )
+        pointer_of_model = model.acquire()
+        try:
+            with collect_errors() as log:
+                pointer = raw.llama_adapter_lora_init(pointer_of_model, encoded)
+            if pointer is None:
+                raise load_error("LoRA adapter", self.path, list(log))
+            super().__init__(pointer, raw.llama_adapter_lora_free, parent=model)
+        finally:
+            model.release()
+
+    def close(self) -> None:
+        """Free the adapter, after taking it off the contexts that apply it."""
+        if not self.closed:
+            for context in list(self.users):
+                context.drop_adapter(self)
+        super().close()
+
+
+class ControlVector:
+    """A direction per layer, added to the hidden states (representation engineering,
+    https://arxiv.org/abs/2310.01405).
+
+    Args:
+        data: float32, shape (n, n_embd): the rows are for layers 1, 2, ... n. Layers that are
+            to be left alone have zeros.
+        first_layer: The first layer that it applies to, 1 by default.
+        last_layer: The last one, included; n by default.
+
+    Raises:
+        InvalidArgumentError: The shape or the layer range cannot be.
+    """
+
+    def __init__(
+        self, data: npt.ArrayLike, first_layer: int = 1, last_layer: int | None = None
+    ) -> None:
+        import numpy as np
+
+        self.data: npt.NDArray[np.float32] = np.ascontiguousarray(data, np.float32)
+        if self.data.ndim != 2 or not self.data.size:
+            raise InvalidArgumentError(
+                f"a control vector has shape (layers, n_embd), not {self.data.shape}"
+            )
+        self.first_layer = first_layer
+        self.last_layer = len(self.data) if last_layer is None else last_layer
+        if not 1 <= self.first_layer <= self.last_layer <= len(self.data):
+            raise InvalidArgumentError(
+                f"layers {self.first_layer} to {self.last_layer} are not among the "
+                f"{len(self.data)} that the data has, from 1 on"
+            )
+
+    def check_fits(self, model: Model) -> None:
+        """Refuse a model of another width or with fewer layers.
+
+        Raises:
+            InvalidArgumentError: It does not fit.
+        """
+        layers, width = self.data.shape
+        if width != model.n_embd or layers >= model.n_layer:
+            raise InvalidArgumentError(
+                f"a control vector of shape {self.data.shape} does not fit this model: it takes "
+                f"at most {model.n_layer - 1} layers of width {model.n_embd}"
+            )

@@ -1,0 +1,387 @@
+"""``Context``: decoding. This is where batches go in and logits and embeddings come out."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import llama_cpp as raw
+from ..errors import (
+    BatchError,
+    ContextError,
+    DecodeAbortedError,
+    DecodeError,
+    InvalidArgumentError,
+    LlamaError,
+    NoKVSlotError,
+    SequenceError,
+)
+from . import checks
+from .adapter import ControlVector, LoraAdapter
+from .backend import bridge, collect_errors, context_error
+from .base import ExclusiveHandle
+from .batch import Batch
+from .memory import Memory
+from .model import Model
+from .state import State
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+# The KV cache needs types that the CPU and GPU kernels can write row by row; common/arg.cpp of
+# llama.cpp offers the same ones.
+KV_TYPES = (
+    raw.GGML_TYPE_F32, raw.GGML_TYPE_F16, raw.GGML_TYPE_BF16, raw.GGML_TYPE_Q8_0,
+    raw.GGML_TYPE_Q4_0, raw.GGML_TYPE_Q4_1, raw.GGML_TYPE_IQ4_NL, raw.GGML_TYPE_Q5_0,
+    raw.GGML_TYPE_Q5_1,
+)  # fmt: skip
+
+
+class Context(ExclusiveHandle):
+    """The memory and the compute buffers for decoding with one model.
+
+    One thread at a time uses it; others wait. Closing it, or its model, from another thread
+    aborts a decode that is running.
+
+    Args:
+        model: The model; it stays alive as long as the context.
+        params: ``llama_context_params``; ``Context.default_params()`` by default.
+
+    Raises:
+        ContextError: The parameters contradict each other or the model.
+        OutOfMemoryError: The context does not fit into memory.
+        InvalidArgumentError: A parameter is out of range.
+        ClosedError: The model is closed.
+    """
+
+    def __init__(self, model: Model, params: raw.llama_context_params | None = None) -> None:
+        self.model = model
+        self.params = self.default_params() if params is None else params
+        _check_params(self.params, model)
+        # The engine reads this byte after every graph node; a Python callback there would cost more
+        # than the node, so one is installed only on demand.
+        self._abort_flag = ctypes.c_bool(False)
+        self._abort_callback: Any = None
+        self._callback_error: BaseException | None = None
+        self._adapters: tuple[LoraAdapter, ...] = ()
+        model_pointer = model.acquire()
+        try:
+            with collect_errors() as log:
+                pointer = raw.llama_init_from_model(model_pointer, self.params)
+            if pointer is None:
+                raise context_error(self.params.n_ctx, list(log))
+            super().__init__(pointer, raw.llama_free, parent=model)
+        finally:
+            model.release()
+        self.n_ctx: int = raw.llama_n_ctx(pointer)
+        self.n_ctx_seq: int = raw.llama_n_ctx_seq(pointer)
+        self.n_batch: int = raw.llama_n_batch(pointer)
+        self.n_ubatch: int = raw.llama_n_ubatch(pointer)
+        self.n_seq_max: int = raw.llama_n_seq_max(pointer)
+        self.pooling_type: int = raw.llama_pooling_type(pointer)
+        self.set_abort_callback(None)
+
+    @staticmethod
+    def default_params() -> raw.llama_context_params:
+        """The engine's defaults, to be changed and passed to the constructor."""
+        return raw.llama_context_default_params()
+
+    @property
+    def memory(self) -> Memory:
+        """What the context remembers, by sequence."""
+        return Memory(self)
+
+    @property
+    def state(self) -> State:
+        """The memory as bytes and files."""
+        return State(self)
+
+    def decode(self, batch: Batch) -> None:
+        """Run a batch through the model and remember its tokens.
+
+        Args:
+            batch: At most ``n_batch`` entries.
+
+        Raises:
+            NoKVSlotError: The memory has no room; nothing changed.
+            DecodeAbortedError: ``abort()``, ``close()`` or the abort callback stopped it.
+                Micro-batches that were done stay in memory: ask ``memory.seq_pos_max``.
+            BatchError: The batch is empty or too large.
+            TokenError: A token id is not in the vocabulary.
+            SequenceError: A sequence id or position cannot be.
+            DecodeError: The computation failed.
+        """
+        self._run(raw.llama_decode, batch)
+
+    def encode(self, batch: Batch) -> None:
+        """Run a batch through the encoder of the model; no memory is used.
+
+        Args:
+            batch: At most ``n_ubatch`` entries: an encoder sees all of them at once.
+
+        Raises:
+            DecodeError: One of its subclasses, or those of ``decode``.
+        """
+        if batch.n_tokens > self.n_ubatch:
+            raise BatchError(
+                f"an encoder takes its whole input at once: {batch.n_tokens} entries do not fit "
+                f"into n_ubatch={self.n_ubatch}. Raise params.n_ubatch or shorten the text."
+            )
+        self._run(raw.llama_encode, batch)
+
+    def abort(self) -> None:
+        """Stop the decode that is running on another thread, or the next one.
+
+        It raises ``DecodeAbortedError`` there. A context stays usable.
+        """
+        self._abort_flag.value = True
+
+    def set_abort_callback(self, callback: Callable[[], bool] | None) -> None:
+        """Ask ``callback`` during every decode whether to stop; None removes it.
+
+        It runs on the decoding thread after every graph node, hundreds of times per decode: keep
+        it short. An exception in it stops the decode too and is raised there.
+        """
+        if callback is None:
+            flag_is_set = bridge("bridge_flag_is_set")
+            native = ctypes.cast(flag_is_set, raw.ggml_abort_callback)
+            data = ctypes.addressof(self._abort_flag)
+        else:
+            native, data = _abort_callback(weakref.ref(self), callback), None
+        self._locked(raw.llama_set_abort_callback, native, data)
+        self._abort_callback = native
+
+    def logits(self, index: int = -1) -> npt.NDArray[np.float32]:
+        """A copy of one row of logits.
+
+        Args:
+            index: Of the batch entry that asked for an output; -1 is the last one that did.
+
+        Returns:
+            float32, shape (n_vocab,).
+
+        Raises:
+            InvalidArgumentError: There is no output for this entry.
+        """
+        return self._row(raw.llama_get_logits_ith, index, self.model.n_vocab, "logits")
+
+    def embeddings(self, index: int = -1) -> npt.NDArray[np.float32]:
+        """A copy of the embedding of one batch entry, for contexts that do not pool.
+
+        Args:
+            index: Of the batch entry that asked for an output; -1 is the last one that did.
+
+        Returns:
+            float32, shape (n_embd_out,).
+
+        Raises:
+            InvalidArgumentError: There is no embedding for this entry.
+        """
+        return self._row(raw.llama_get_embeddings_ith, index, self.model.n_embd_out, "embedding")
+
+    def sequence_embedding(self, seq_id: int = 0) -> npt.NDArray[np.float32]:
+        """A copy of the pooled embedding of a sequence, or of its rank scores.
+
+        Returns:
+            float32, shape (n_embd_out,), or (n_cls_out,) with rank pooling.
+
+        Raises:
+            SequenceError: The context has no such sequence.
+            InvalidArgumentError: The context does not pool, or the last batch lacked it.
+        """
+        checks.sequence_id(seq_id, self.n_seq_max)
+        ranks = self.pooling_type == raw.LLAMA_POOLING_TYPE_RANK
+        width = self.model.n_cls_out if ranks else self.model.n_embd_out
+        return self._row(raw.llama_get_embeddings_seq, seq_id, width, "pooled embedding")
+
+    def set_threads(self, n_threads: int, n_threads_batch: int) -> None:
+        """Set the threads for single tokens and for batches."""
+        for name, count in (("n_threads", n_threads), ("n_threads_batch", n_threads_batch)):
+            checks.in_range(name, count, 1, raw.GGML_MAX_N_THREADS)
+        self._locked(raw.llama_set_n_threads, n_threads, n_threads_batch)
+
+    def set_embeddings(self, embeddings: bool) -> None:
+        """Set whether decoding gives embeddings."""
+        self._locked(raw.llama_set_embeddings, embeddings)
+
+    def set_causal_attn(self, causal: bool) -> None:
+        """Set whether a token sees only those before it."""
+        self._locked(raw.llama_set_causal_attn, causal)
+
+    def synchronize(self) -> None:
+        """Wait until all computations are done."""
+        self._locked(raw.llama_synchronize)
+
+    def set_adapters(self, adapters: Sequence[tuple[LoraAdapter, float]]) -> None:
+        """Apply LoRA adapters from now on, in place of those applied before.
+
+        Args:
+            adapters: Pairs of an adapter and its scale; empty removes all.
+
+        Raises:
+            InvalidArgumentError: An adapter belongs to another model.
+            ClosedError: An adapter is closed.
+        """
+        for adapter, _ in adapters:
+            if adapter.model is not self.model:
+                raise InvalidArgumentError(
+                    "an adapter works with the model that it was loaded for, and with no other"
+                )
+        count = len(adapters)
+        pointers = (ctypes.c_void_p * count)(*(adapter.pointer for adapter, _ in adapters))
+        scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
+        pointer = self.acquire()
+        try:
+            failed = raw.llama_set_adapters_lora(pointer, pointers, count, scales)
+            if not failed:
+                for adapter in self._adapters:
+                    adapter.users.discard(self)
+                self._adapters = tuple(adapter for adapter, _ in adapters)
+                for adapter in self._adapters:
+                    adapter.users.add(self)
+        finally:
+            self.release()
+        if failed:
+            raise ContextError("the adapters cannot be applied to this context")
+
+    def drop_adapter(self, adapter: LoraAdapter) -> None:
+        """Stop applying every adapter if this one is among them: it is about to be freed."""
+        if not self.closed and adapter in self._adapters:
+            self.set_adapters(())
+
+    def set_control_vector(self, vector: ControlVector | None) -> None:
+        """Add a control vector to the hidden states from now on; None removes it.
+
+        Raises:
+            InvalidArgumentError: Its width or its layers do not fit the model.
+        """
+        if vector is None:
+            self._locked(raw.llama_set_adapter_cvec, None, 0, self.model.n_embd, 0, 0)
+            return
+        vector.check_fits(self.model)
+        data = vector.data.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        failed = self._locked(
+            raw.llama_set_adapter_cvec,
+            data, vector.data.size, self.model.n_embd, vector.first_layer, vector.last_layer,
+        )  # fmt: skip
+        if failed:
+            raise ContextError("the control vector cannot be applied to this context")
+
+    def _run(self, function: Any, batch: Batch) -> None:
+        if not 1 <= batch.n_tokens <= self.n_batch:
+            raise BatchError(
+                f"a batch of {batch.n_tokens} entries cannot be decoded: this context takes 1 to "
+                f"n_batch={self.n_batch} at once. Split it, or create the context with more."
+            )
+        pointer = self.acquire()
+        try:
+            if batch.n_tokens > self.n_ubatch and not raw.llama_get_causal_attn(pointer):
+                raise BatchError(
+                    f"without causal attention {batch.n_tokens} entries must fit into one "
+                    f"micro-batch of n_ubatch={self.n_ubatch}"
+                )
+            with collect_errors() as log:
+                code = function(pointer, batch.struct)
+        finally:
+            self.release()
+        if code or self._callback_error is not None:
+            self._raise_for(code, batch, list(log))
+
+    def _raise_for(self, code: int, batch: Batch, log: list[str]) -> None:
+        callback_error, self._callback_error = self._callback_error, None
+        self._abort_flag.value = False
+        if callback_error is not None:
+            raise callback_error
+        if code == 1:
+            raise NoKVSlotError(
+                f"the memory of {self.n_ctx} cells has no room for {batch.n_tokens} more: remove "
+                "or shorten a sequence, split the batch, or create a larger context",
+                log, code,
+            )  # fmt: skip
+        if code == 2:
+            raise DecodeAbortedError(
+                "the decode was stopped; micro-batches that were done are still in memory", log, 2
+            )
+        if code == -1:
+            raise self._refusal(batch, log)
+        raise DecodeError(f"the decode failed with code {code}: see the native log", log, code)
+
+    def _refusal(self, batch: Batch, log: list[str]) -> LlamaError:
+        """Why the engine refused a batch before computing anything."""
+        count = batch.n_tokens
+        if not batch.embd_width:
+            checks.token_array(batch.tokens[:count].tolist(), self.model.n_vocab)
+        for row, used in zip(batch.seq_ids[:count].tolist(), batch.n_seq_ids[:count].tolist()):
+            for seq_id in row[:used]:
+                checks.sequence_id(seq_id, self.n_seq_max)
+        if any("position" in line or "seq" in line for line in log):
+            return SequenceError(
+                "the positions of a sequence must go on where the memory ends, without a gap", log
+            )
+        return BatchError("the engine refused the batch: see the native log", log)
+
+    def _interrupt(self) -> None:
+        self._abort_flag.value = True
+
+    def _row(self, function: Any, index: int, width: int, what: str) -> npt.NDArray[np.float32]:
+        import numpy as np
+
+        pointer = self.acquire()
+        try:
+            with collect_errors() as log:
+                row = function(pointer, index)
+                if row:
+                    # The engine moves this buffer at the next decode.
+                    return np.ctypeslib.as_array(row, (width,)).copy()
+        finally:
+            self.release()
+        raise InvalidArgumentError(
+            f"there is no {what} for index {index}: the last batch did not ask for one there",
+            list(log),
+        )
+
+    def _locked(self, function: Any, *arguments: Any) -> Any:
+        pointer = self.acquire()
+        try:
+            return function(pointer, *arguments)
+        finally:
+            self.release()
+
+
+def _abort_callback(this: weakref.ref[Context], callback: Callable[[], bool]) -> Any:
+    # The context keeps this callback; a strong reference back would be a cycle.
+    @raw.ggml_abort_callback
+    def should_abort(_: int | None) -> bool:
+        context = this()
+        if context is None or context._abort_flag.value:
+            return True
+        try:
+            return bool(callback())
+        except BaseException as error:
+            context._callback_error = error
+            return True
+
+    return should_abort
+
+
+def _check_params(params: raw.llama_context_params, model: Model) -> None:
+    for name in ("type_k", "type_v"):
+        value = getattr(params, name)
+        if value not in KV_TYPES:
+            names = [raw.ggml_type_name(t).decode() for t in KV_TYPES]
+            raise ContextError(f"{name}={value} cannot hold a KV cache: use one of {names}")
+    checks.in_range("n_batch", params.n_batch, 1, checks.INT32_MAX)
+    checks.in_range("n_ctx", params.n_ctx, 0, checks.INT32_MAX)
+    checks.in_range("n_seq_max", params.n_seq_max, 1, raw.llama_max_parallel_sequences())
+    checks.in_range("n_threads", params.n_threads, 1, raw.GGML_MAX_N_THREADS)
+    checks.in_range("n_threads_batch", params.n_threads_batch, 1, raw.GGML_MAX_N_THREADS)
+    checks.in_range("rope_scaling_type", params.rope_scaling_type, -1, 3)
+    checks.in_range("pooling_type", params.pooling_type, -1, 4)
+    checks.in_range("attention_type", params.attention_type, -1, 1)
+    checks.in_range("flash_attn_type", params.flash_attn_type, -1, 1)
+    checks.in_range("ctx_type", params.ctx_type, 0, 1)
+    if model.params.vocab_only or model.params.no_alloc:
+        raise ContextError("the model was loaded without its weights (vocab_only): reload it")

@@ -1,0 +1,399 @@
+"""Reads the header of a GGUF file before the native loader sees it.
+
+The native parser reports every failure as NULL and has had integer overflows (CVE-2025-53630,
+CVE-2026-27940). This one applies the rules of ``ggml/src/gguf.cpp`` of the pinned llama.cpp with
+unbounded integers, and compares every count and length with what is left of the file before it
+uses it. It never reads tensor data.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from struct import Struct
+from typing import Any, BinaryIO
+
+from llama_cpp import errors
+
+__all__ = ["GGUFHeader", "MetadataValue", "read_header"]
+
+MetadataValue = int | float | bool | str
+
+_MAGIC = b"GGUF"
+_SUPPORTED_VERSIONS = (2, 3)
+_DEFAULT_ALIGNMENT = 32
+_MAX_STRING_BYTES = _MAX_ARRAY_ELEMENTS = 1 << 30
+_MAX_DIMS, _MAX_TENSOR_NAME = 4, 63  # GGML_MAX_DIMS, and GGML_MAX_NAME less the NUL
+_MAX_ELEMENTS = (1 << 63) - 1
+_SMALLEST_PAIR = 8 + 1 + 4 + 1  # a key of one byte with a value of one byte
+_SMALLEST_TENSOR = 8 + 0 + 4 + 4 + 8  # no name and no dimensions
+_CHUNK_BYTES = 1 << 20
+
+# The engine reads files in the byte order of the machine, hence "=" and not "<".
+_U32, _I32, _I64, _U64 = Struct("=I"), Struct("=i"), Struct("=q"), Struct("=Q")
+_COUNTS, _ARRAY_HEAD = Struct("=qq"), Struct("=iQ")
+_STRING, _ARRAY = 8, 9
+# fmt: off
+_SCALARS = {
+    0: Struct("=B"), 1: Struct("=b"), 2: Struct("=H"), 3: Struct("=h"), 4: _U32, 5: _I32,
+    6: Struct("=f"), 7: Struct("=?"), 10: _U64, 11: _I64, 12: Struct("=d"),
+}
+# The engine insists on these types, for some of them (LoRA adapters, the further files of a split
+# model) with an assertion that ends the process.
+_REQUIRED_KINDS = {
+    b"general.alignment": 4, b"general.architecture": _STRING, b"general.type": _STRING,
+    b"adapter.type": _STRING, b"adapter.lora.alpha": 6, b"split.count": 2, b"split.no": 2,
+}
+_REQUIRED_KIND_NAMES = {2: "u16", 4: "u32", 6: "f32", _STRING: "string"}
+# Tensor type id: (elements per block, bytes per block), from enum ggml_type in ggml/include/ggml.h
+# and type_traits in ggml/src/ggml.c of the pinned llama.cpp. The missing ids were removed there.
+_TENSOR_TYPES = {
+    0: (1, 4), 1: (1, 2), 30: (1, 2), 28: (1, 8),  # F32, F16, BF16, F64
+    24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8),  # I8, I16, I32, I64
+    2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24),  # Q4_0, Q4_1, Q5_0, Q5_1
+    8: (32, 34), 9: (32, 36), 41: (128, 18), 42: (64, 18),  # Q8_0, Q8_1, Q1_0, Q2_0
+    10: (256, 84), 11: (256, 110), 12: (256, 144),  # Q2_K, Q3_K, Q4_K
+    13: (256, 176), 14: (256, 210), 15: (256, 292),  # Q5_K, Q6_K, Q8_K
+    19: (256, 50), 29: (256, 56), 16: (256, 66), 17: (256, 74),  # IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS
+    22: (256, 82), 18: (256, 98), 21: (256, 110),  # IQ2_S, IQ3_XXS, IQ3_S
+    20: (32, 18), 23: (256, 136), 34: (256, 54), 35: (256, 66),  # IQ4_NL, IQ4_XS, TQ1_0, TQ2_0
+    39: (32, 17), 40: (64, 36),  # MXFP4, NVFP4
+}
+# fmt: on
+
+_CONVERT = "Convert the original model with llama.cpp's convert_hf_to_gguf.py."
+_LEGACY = "Download it as GGUF, or convert it with llama.cpp's convert_llama_ggml_to_gguf.py."
+_RESTORE = "Load the model that it belongs to, then restore the state into it."
+_PULL = "Run 'git lfs pull' in the checkout, or download the file itself."
+_DOWNLOAD = "Download the file itself: on Hugging Face from /resolve/ and not from /blob/."
+_FOREIGN_FORMATS = (
+    ((b"version https://git-lfs",), "a git-lfs pointer", _PULL),
+    ((b"<!doctype html", b"<html"), "an HTML page", _DOWNLOAD),
+    ((b"<?xml", b"{"), "an XML or JSON text, such as a server's error answer", _DOWNLOAD),
+    ((b"pk\x03\x04", b"\x80\x02"), "a zip or pickle, such as a PyTorch checkpoint", _CONVERT),
+    ((b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zxz"), "a compressed file", "Unpack it first."),
+    ((b"lmgg", b"fmgg", b"tjgg", b"algg"), "a legacy GGML, GGMF, GGJT or GGLA file", _LEGACY),
+    ((b"nsgg", b"qsgg"), "a saved llama.cpp state", _RESTORE),
+)
+
+
+@dataclass(frozen=True)
+class GGUFHeader:
+    """What the header of a GGUF file says.
+
+    Attributes:
+        version: The GGUF version.
+        tensor_count: How many tensors the file holds; 0 for a file with only a vocabulary.
+        metadata_count: How many metadata pairs the file holds.
+        architecture: ``general.architecture``.
+        file_type: ``general.type``, such as "model", "adapter" or "mmproj".
+        split_count: ``split.count``: of how many files the model consists; 0 if it is not split.
+        alignment: To how many bytes the tensor data is aligned.
+        metadata: The scalars and strings. Bytes that are not UTF-8 are replaced.
+        array_lengths: The length of each array; what is in them is not kept.
+    """
+
+    version: int
+    tensor_count: int
+    metadata_count: int
+    architecture: str | None
+    file_type: str | None
+    split_count: int
+    alignment: int
+    metadata: dict[str, MetadataValue]
+    array_lengths: dict[str, int]
+
+
+def read_header(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> GGUFHeader:
+    """Reads and checks the header of a GGUF file.
+
+    Args:
+        path: The file. ``~`` is not expanded.
+
+    Returns:
+        The header. The file is as long as it promises.
+
+    Raises:
+        TextError: The path has a NUL byte or cannot be encoded.
+        ModelNotFoundError: There is no such file.
+        ModelIsDirectoryError: The path is a folder.
+        ModelPermissionError: The file may not be read.
+        NotGGUFError: The file is something else than GGUF.
+        GGUFVersionError: The version or the byte order is not one that the engine reads.
+        TruncatedModelError: The file ends before its header says it should.
+        ModelLoadError: The file cannot be read, or its header is damaged.
+    """
+    name = _checked_path(path)
+    with _open(name) as file:
+        return _parse(_Reader(file, os.fstat(file.fileno()).st_size, name))
+
+
+def _checked_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
+    try:
+        name = os.fsdecode(path)
+        os.fsencode(name)
+    except UnicodeError as error:
+        raise errors.TextError(f"Rename {path!r}: it cannot be encoded: {error}.") from error
+    if "\0" in name:
+        raise errors.TextError(f"The path {name!r} has a NUL byte, which no path can have.")
+    return name
+
+
+def _open(name: str) -> BinaryIO:
+    try:
+        mode = os.stat(name).st_mode
+        # Opening a FIFO would wait for a writer, and opening a folder fails differently on Windows.
+        if stat.S_ISREG(mode):
+            return open(name, "rb")
+    except OSError as error:
+        raise _os_failure(name, error) from error
+    if stat.S_ISDIR(mode):
+        raise errors.ModelIsDirectoryError(f"{name!r} is a folder. Pass a .gguf file in it.")
+    raise errors.ModelLoadError(f"{name!r} is a device, pipe or socket. Pass a regular file.")
+
+
+def _os_failure(name: str, error: OSError) -> errors.ModelLoadError:
+    reason = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        advice = "Check the path; '~' is not expanded."
+        if os.path.islink(name):
+            advice = "It is a link whose target is missing; download the model again."
+        return errors.ModelNotFoundError(f"There is no model file at {name!r}. {advice}")
+    if isinstance(error, PermissionError):
+        advice = "Give this user read access to the file and its folders."
+        return errors.ModelPermissionError(f"{name!r} may not be read: {reason}. {advice}")
+    return errors.ModelLoadError(f"{name!r} cannot be read: {reason}. Check the path and disk.")
+
+
+class _Reader:
+    """Reads a file in chunks: under a memory map, a file that gets shorter ends the process."""
+
+    def __init__(self, file: BinaryIO, size: int, name: str) -> None:
+        self.size = size
+        self.name = name
+        self.position = 0
+        self._file = file
+        self._chunk = b""
+        self._chunk_start = 0
+
+    def damaged(self, problem: str) -> errors.ModelLoadError:
+        return errors.ModelLoadError(f"{self.name!r} is damaged: {problem}. Download it again.")
+
+    def require(self, count: int, what: str) -> None:
+        if count > self.size - self.position:
+            raise errors.TruncatedModelError(
+                f"{self.name!r} is cut off or damaged: it has {self.size} bytes, but {what} would"
+                f" end at byte {self.position + count}. Download it again."
+            )
+
+    def take(self, count: int, what: str) -> bytes:
+        start = self._locate(count, what)
+        self.position += count
+        return self._chunk[start : start + count]
+
+    def unpack(self, layout: Struct, what: str) -> tuple[Any, ...]:
+        return layout.unpack(self.take(layout.size, what))
+
+    def string(self, what: str) -> bytes:
+        (length,) = self.unpack(_U64, what)
+        self._check_string_length(length, what)
+        return self.take(length, what)
+
+    def skip(self, count: int, what: str) -> None:
+        self.require(count, what)
+        self.position += count
+
+    def skip_strings(self, count: int, what: str) -> None:
+        self.require(count * _U64.size, what)
+        length_at = _U64.unpack_from
+        while count:
+            start = self._locate(_U64.size, what)
+            chunk, last_start = self._chunk, len(self._chunk) - _U64.size
+            # A vocabulary has hundreds of thousands of strings: this loop is most of the time that
+            # a header takes. A length that is too large points out of the chunk and ends it.
+            while count and start <= last_start:
+                (length,) = length_at(chunk, start)
+                start += 8 + length
+                count -= 1
+            self._check_string_length(length, what)
+            self.skip(self._chunk_start + start - self.position, what)
+
+    def _check_string_length(self, length: int, what: str) -> None:
+        if length > _MAX_STRING_BYTES:
+            raise self.damaged(f"{what} has a string of {length} bytes, 1 GiB is the most")
+
+    def _locate(self, count: int, what: str) -> int:
+        """Returns where in the chunk the next ``count`` bytes are, after reading them if needed."""
+        self.require(count, what)
+        start = self.position - self._chunk_start
+        if start + count <= len(self._chunk):
+            return start
+        try:
+            self._file.seek(self.position)
+            self._chunk = self._file.read(max(count, _CHUNK_BYTES))
+        except OSError as error:
+            raise _os_failure(self.name, error) from error
+        self._chunk_start = self.position
+        if len(self._chunk) < count:  # Something has cut the file since its size was taken.
+            self.size = self.position + len(self._chunk)
+            self.require(count, what)
+        return 0
+
+
+def _parse(reader: _Reader) -> GGUFHeader:
+    _check_magic(reader)
+    version = _read_version(reader)
+    tensor_count, pair_count = reader.unpack(_COUNTS, "the tensor and metadata counts")
+    contents = f"a header of {tensor_count} tensors and {pair_count} metadata pairs"
+    if tensor_count < 0 or pair_count < 0:
+        raise reader.damaged(f"it claims to be {contents}")
+    reader.require(tensor_count * _SMALLEST_TENSOR + pair_count * _SMALLEST_PAIR, contents)
+    metadata, array_lengths = _read_metadata(reader, pair_count)
+    alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
+    if alignment.bit_count() != 1:
+        raise reader.damaged(f"general.alignment is {alignment}, which is not a power of two")
+    _check_tensors(reader, tensor_count, alignment)
+    return GGUFHeader(
+        version=version,
+        tensor_count=tensor_count,
+        metadata_count=pair_count,
+        architecture=metadata.get("general.architecture"),
+        file_type=metadata.get("general.type"),
+        split_count=metadata.get("split.count", 0),
+        alignment=alignment,
+        metadata=metadata,
+        array_lengths=array_lengths,
+    )
+
+
+def _check_magic(reader: _Reader) -> None:
+    head = reader.take(min(reader.size, 256), "the magic")
+    reader.position = 0
+    if _MAGIC.startswith(head[:4]):
+        reader.skip(len(_MAGIC), "the magic")
+        return
+    looks_like, advice = _foreign_format(head, reader.size)
+    raise errors.NotGGUFError(
+        f"{reader.name!r} is not a GGUF file: it starts with {head[:4]!r} instead of {_MAGIC!r}"
+        f" and looks like {looks_like}. {advice}"
+    )
+
+
+def _foreign_format(head: bytes, size: int) -> tuple[str, str]:
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
+        return "a safetensors file", _CONVERT
+    if not head.strip(b"\0"):
+        return "zeros, as an unfinished download leaves them", "Download it again."
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    for prefixes, looks_like, advice in _FOREIGN_FORMATS:
+        if text.startswith(prefixes):
+            return looks_like, advice
+    return "no format known here", "Check that it is the right file and was downloaded completely."
+
+
+def _read_version(reader: _Reader) -> int:
+    (version,) = reader.unpack(_U32, "the version")
+    if version in _SUPPORTED_VERSIONS:
+        return int(version)
+    problem = f"has GGUF version {version}, but this engine reads only {_SUPPORTED_VERSIONS}"
+    advice = "Download or convert the model again; if it is newer than this engine, upgrade."
+    if version and version & 0xFFFF == 0:
+        problem = f"has the other byte order than this machine: its version reads {version:#010x}"
+        advice = "Download it for this machine, or convert it with gguf-py's gguf-convert-endian."
+    raise errors.GGUFVersionError(f"{reader.name!r} {problem}. {advice}")
+
+
+def _read_metadata(reader: _Reader, count: int) -> tuple[dict[str, Any], dict[str, int]]:
+    metadata: dict[str, MetadataValue] = {}
+    array_lengths: dict[str, int] = {}
+    seen: set[bytes] = set()
+    for index in range(count):
+        raw_key = _read_name(reader, f"metadata key {index}", seen)
+        if not raw_key:
+            raise reader.damaged(f"metadata key {index} is empty")
+        key, what = raw_key.decode(errors="replace"), f"metadata {_shown(raw_key)}"
+        (kind,) = reader.unpack(_I32, what)
+        required = _REQUIRED_KINDS.get(raw_key, kind)
+        if kind != required:
+            raise reader.damaged(f"{what} is no {_REQUIRED_KIND_NAMES[required]}")
+        if kind == _ARRAY:
+            array_lengths[key] = _skip_array(reader, what)
+        elif kind == _STRING:
+            metadata[key] = reader.string(what).decode(errors="replace")
+        elif kind in _SCALARS:
+            (metadata[key],) = reader.unpack(_SCALARS[kind], what)
+        else:
+            raise reader.damaged(f"{what} has the unknown type {kind}")
+    return metadata, array_lengths
+
+
+def _read_name(reader: _Reader, what: str, seen: set[bytes]) -> bytes:
+    name = reader.string(what)
+    # The engine compares names as C strings: what stands behind a NUL would be hidden from it.
+    if b"\0" in name:
+        raise reader.damaged(f"{what}, {_shown(name)}, has a NUL byte")
+    if name in seen:
+        raise reader.damaged(f"{what}, {_shown(name)}, is a duplicate")
+    seen.add(name)
+    return name
+
+
+def _skip_array(reader: _Reader, what: str) -> int:
+    kind, length = reader.unpack(_ARRAY_HEAD, what)
+    if kind != _STRING and kind not in _SCALARS:
+        raise reader.damaged(f"{what} is an array of arrays or of an unknown type ({kind})")
+    if length > _MAX_ARRAY_ELEMENTS:
+        raise reader.damaged(f"{what} has {length} elements, {_MAX_ARRAY_ELEMENTS} are the most")
+    if kind == _STRING:
+        reader.skip_strings(length, what)
+    else:
+        reader.skip(length * _SCALARS[kind].size, what)
+    return int(length)
+
+
+def _check_tensors(reader: _Reader, count: int, alignment: int) -> None:
+    seen: set[bytes] = set()
+    next_offset = data_bytes = 0
+    for index in range(count):
+        name = _read_name(reader, f"tensor name {index}", seen)
+        what = f"tensor {_shown(name)}"
+        if len(name) > _MAX_TENSOR_NAME:
+            raise reader.damaged(f"{what} has a name of more than {_MAX_TENSOR_NAME} bytes")
+        tensor_bytes = _read_tensor_size(reader, what)
+        (offset,) = reader.unpack(_U64, what)
+        if offset != next_offset:
+            raise reader.damaged(f"{what} is at offset {offset}, not at {next_offset}")
+        data_bytes = offset + tensor_bytes
+        next_offset = offset + _padded(tensor_bytes, alignment)
+    if count:
+        reader.skip(_padded(reader.position, alignment) - reader.position, "the header's padding")
+        reader.require(data_bytes, f"the data of its {count} tensors")
+
+
+def _read_tensor_size(reader: _Reader, what: str) -> int:
+    (dim_count,) = reader.unpack(_U32, what)
+    if dim_count > _MAX_DIMS:
+        raise reader.damaged(f"{what} has {dim_count} dimensions, {_MAX_DIMS} are the most")
+    row = elements = 1
+    for dim in range(dim_count):
+        (length,) = reader.unpack(_I64, what)
+        row = length if dim == 0 else row
+        elements *= length
+        if length < 0 or elements > _MAX_ELEMENTS:
+            raise reader.damaged(f"dimension {dim} of {what} has the impossible length {length}")
+    (type_id,) = reader.unpack(_I32, what)
+    if type_id not in _TENSOR_TYPES:
+        raise reader.damaged(f"{what} has type {type_id}, which llama.cpp removed or never had")
+    block_elements, block_bytes = _TENSOR_TYPES[type_id]
+    if row % block_elements:
+        raise reader.damaged(f"{what} has rows of {row} elements, not of n * {block_elements}")
+    return int(elements) // block_elements * block_bytes
+
+
+def _padded(count: int, alignment: int) -> int:
+    return (count + alignment - 1) // alignment * alignment
+
+
+def _shown(name: bytes) -> str:
+    return repr(name[:80].decode(errors="replace"))

@@ -1,0 +1,250 @@
+"""``Sampler`` and ``SamplerChain``: from a row of logits to a token.
+
+``sampler_kinds`` has the constructors, one for every ``llama_sampler_init_*``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .. import llama_cpp as raw
+from ..errors import GrammarError, InvalidArgumentError
+from . import checks
+from .backend import bridge, collect_errors, take_string
+from .base import ExclusiveHandle, Handle
+from .candidates import Candidates
+
+if TYPE_CHECKING:
+    from .context import Context
+    from .python_sampler import PythonSampler
+
+
+class Sampler(ExclusiveHandle):
+    """One native sampler. Made by the functions of ``sampler_kinds``.
+
+    Args:
+        pointer: The native sampler, which this handle owns from now on.
+        selects: Whether it chooses a token, rather than change the candidates.
+        vocab: The vocabulary that it reads, if any.
+        python: The Python object behind its callbacks, if any.
+    """
+
+    def __init__(
+        self,
+        pointer: raw.llama_sampler_p,
+        *,
+        selects: bool = False,
+        vocab: Handle | None = None,
+        python: PythonSampler | None = None,
+    ) -> None:
+        super().__init__(pointer, raw.llama_sampler_free, parent=vocab)
+        self.selects = selects
+        self.vocab = vocab
+        self.python = python
+
+    @property
+    def name(self) -> str:
+        """The engine's name of the sampler."""
+        name = raw.llama_sampler_name(self.pointer)
+        return "" if name is None else name.decode("utf-8", "replace")
+
+    @property
+    def seed(self) -> int:
+        """The seed in use, or ``LLAMA_DEFAULT_SEED`` where there is none."""
+        return raw.llama_sampler_get_seed(self.pointer)
+
+    def apply(self, candidates: Candidates) -> None:
+        """Change the candidates in place, and choose one if this sampler does."""
+        self._locked(raw.llama_sampler_apply, ctypes.byref(candidates.struct))
+        self._raise_python_errors()
+
+    def accept(self, token: int) -> None:
+        """Tell the sampler which token was chosen.
+
+        Raises:
+            GrammarError: A grammar forbids it; reset or close the sampler then.
+            TokenError: It is no token id.
+        """
+        checks.token_id(token, checks.INT32_MAX)
+        error = ctypes.c_char_p()
+        self._locked(bridge("bridge_sampler_accept"), token, ctypes.byref(error))
+        self._raise_python_errors()
+        if error:
+            raise GrammarError(f"token {token} cannot be accepted: {take_string(error)}")
+
+    def reset(self) -> None:
+        """Forget the accepted tokens; random samplers start over from their seed."""
+        self._locked(raw.llama_sampler_reset)
+        self._raise_python_errors()
+
+    def clone(self) -> Sampler:
+        """A copy with the same state."""
+        return Sampler(
+            self._locked(raw.llama_sampler_clone),
+            selects=self.selects, vocab=self.vocab, python=self.python,
+        )  # fmt: skip
+
+    def _locked(self, function: Any, *arguments: Any) -> Any:
+        pointer = self.acquire()
+        try:
+            return function(pointer, *arguments)
+        finally:
+            self.release()
+
+    def _raise_python_errors(self) -> None:
+        if self.python is not None:
+            self.python.raise_error()
+
+
+class SamplerChain(Sampler):
+    """Samplers that are applied one after another. The last one should choose a token.
+
+    Args:
+        samplers: The first members; the chain takes them over.
+        no_perf: Do not measure times.
+    """
+
+    def __init__(self, samplers: Sequence[Sampler] = (), *, no_perf: bool = True) -> None:
+        params = raw.llama_sampler_chain_params(no_perf)
+        super().__init__(raw.llama_sampler_chain_init(params))
+        self._members: list[_Member] = []
+        for sampler in samplers:
+            self.add(sampler)
+
+    def add(self, sampler: Sampler) -> None:
+        """Append a sampler. The chain owns it from now on; its own handle counts as closed.
+
+        Raises:
+            InvalidArgumentError: It is this chain itself.
+            ClosedError: It was closed, or added to a chain before.
+        """
+        if sampler is self:
+            raise InvalidArgumentError("a chain cannot be a member of itself")
+        member = _Member(sampler)
+        pointer = self.acquire()
+        try:
+            raw.llama_sampler_chain_add(pointer, sampler._disown())
+            self._members.append(member)
+            for vocab in member.vocabs:
+                vocab._children.add(self)  # closing the model closes the chain that reads it
+        finally:
+            self.release()
+        self.selects = member.selects
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @property
+    def names(self) -> list[str]:
+        """The engine's names of the members, in order."""
+        pointer = self.pointer
+        members = (raw.llama_sampler_chain_get(pointer, i) for i in range(len(self)))
+        return [(raw.llama_sampler_name(member) or b"").decode() for member in members]
+
+    def remove(self, index: int) -> Sampler:
+        """Take a member out and own it again.
+
+        Raises:
+            InvalidArgumentError: There is no such member.
+        """
+        if not 0 <= index < len(self):
+            raise InvalidArgumentError(f"the chain has members 0 to {len(self) - 1}, not {index}")
+        pointer = self._locked(raw.llama_sampler_chain_remove, index)
+        sampler = self._members.pop(index).handle(pointer)
+        self.selects = bool(self._members) and self._members[-1].selects
+        return sampler
+
+    def sample(self, context: Context, index: int = -1) -> int:
+        """Choose a token from a row of logits, and accept it.
+
+        Args:
+            context: Its last decode gave the logits.
+            index: Of the batch entry that asked for them; -1 is the last one that did.
+
+        Raises:
+            InvalidArgumentError: There are no logits at this index, or no member chooses.
+            GrammarError: The grammar allows no token.
+        """
+        if not self.selects or self._python_samplers():
+            return self._sample_checked(context, index)
+        error = ctypes.c_char_p()
+        context_pointer = context.acquire()
+        try:
+            pointer = self.acquire()
+            try:
+                with collect_errors() as log:
+                    # The engine aborts the process where there are no logits.
+                    if not raw.llama_get_logits_ith(context_pointer, index):
+                        raise _no_logits(index, list(log))
+                token = bridge("bridge_sampler_sample")(
+                    pointer, context_pointer, index, ctypes.byref(error)
+                )
+            finally:
+                self.release()
+        finally:
+            context.release()
+        if error:
+            raise GrammarError(f"no token can be sampled: {take_string(error)}")
+        return int(token)
+
+    def clone(self) -> SamplerChain:
+        """A copy with the same members and states."""
+        copy = SamplerChain.__new__(SamplerChain)
+        Sampler.__init__(copy, self._locked(raw.llama_sampler_clone), selects=self.selects)
+        copy._members = list(self._members)
+        for member in copy._members:
+            for vocab in member.vocabs:
+                vocab._children.add(copy)
+        return copy
+
+    def _sample_checked(self, context: Context, index: int) -> int:
+        # Python samplers may leave what the engine's own sampling loop aborts on.
+        candidates = Candidates(context.logits(index))
+        self.apply(candidates)
+        token = candidates.selected_token
+        self.accept(token)
+        return token
+
+    def _python_samplers(self) -> list[PythonSampler]:
+        return [python for member in self._members for python in member.pythons]
+
+    def _raise_python_errors(self) -> None:
+        for python in self._python_samplers():
+            python.raise_error()
+
+
+class _Member:
+    """What a chain must know, and keep alive, of a sampler that it took over."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.selects = sampler.selects
+        self.members = list(sampler._members) if isinstance(sampler, SamplerChain) else []
+        self.vocab = sampler.vocab
+        self.python = sampler.python
+
+    @property
+    def vocabs(self) -> list[Handle]:
+        own = [] if self.vocab is None else [self.vocab]
+        return own + [vocab for member in self.members for vocab in member.vocabs]
+
+    @property
+    def pythons(self) -> list[PythonSampler]:
+        own = [] if self.python is None else [self.python]
+        return own + [python for member in self.members for python in member.pythons]
+
+    def handle(self, pointer: raw.llama_sampler_p) -> Sampler:
+        sampler = Sampler(pointer, selects=self.selects, vocab=self.vocab, python=self.python)
+        if self.members:
+            sampler.__class__ = SamplerChain
+            sampler._members = self.members  # type: ignore[attr-defined]
+        return sampler
+
+
+def _no_logits(index: int, log: Sequence[str]) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"there are no logits for index {index}: the last batch did not ask for them there, or "
+        "nothing was decoded yet",
+        log,
+    )

@@ -1,0 +1,234 @@
+"""``Vocab``: text to token ids and back."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from functools import cached_property
+
+from .. import llama_cpp as raw
+from ..errors import InvalidArgumentError, TextError
+from . import checks
+from .base import Handle
+
+
+class Vocab(Handle):
+    """The vocabulary of a model. It is borrowed: the model owns the native object.
+
+    Every method is safe to call from several threads at once.
+    """
+
+    def __init__(self, model: Handle) -> None:
+        super().__init__(raw.llama_model_get_vocab(model.pointer), parent=model)
+        self.n_tokens: int = raw.llama_vocab_n_tokens(self.pointer)
+        self.type: int = raw.llama_vocab_type(self.pointer)
+
+    # Special tokens. The engine's LLAMA_TOKEN_NULL, -1, says that the model has none.
+
+    @cached_property
+    def bos(self) -> int:
+        """Beginning of text, or -1."""
+        return raw.llama_vocab_bos(self.pointer)
+
+    @cached_property
+    def eos(self) -> int:
+        """End of text, or -1."""
+        return raw.llama_vocab_eos(self.pointer)
+
+    @cached_property
+    def eot(self) -> int:
+        """End of turn, or -1."""
+        return raw.llama_vocab_eot(self.pointer)
+
+    @cached_property
+    def sep(self) -> int:
+        """Sentence separator, or -1."""
+        return raw.llama_vocab_sep(self.pointer)
+
+    @cached_property
+    def nl(self) -> int:
+        """Line feed, or -1."""
+        return raw.llama_vocab_nl(self.pointer)
+
+    @cached_property
+    def pad(self) -> int:
+        """Padding, or -1."""
+        return raw.llama_vocab_pad(self.pointer)
+
+    @cached_property
+    def mask(self) -> int:
+        """Mask, or -1."""
+        return raw.llama_vocab_mask(self.pointer)
+
+    @cached_property
+    def fim_pre(self) -> int:
+        """Fill-in-the-middle prefix, or -1."""
+        return raw.llama_vocab_fim_pre(self.pointer)
+
+    @cached_property
+    def fim_suf(self) -> int:
+        """Fill-in-the-middle suffix, or -1."""
+        return raw.llama_vocab_fim_suf(self.pointer)
+
+    @cached_property
+    def fim_mid(self) -> int:
+        """Fill-in-the-middle middle, or -1."""
+        return raw.llama_vocab_fim_mid(self.pointer)
+
+    @cached_property
+    def add_bos(self) -> bool:
+        """Whether the model wants BOS in front of a text."""
+        return raw.llama_vocab_get_add_bos(self.pointer)
+
+    @cached_property
+    def add_eos(self) -> bool:
+        """Whether the model wants EOS after a text."""
+        return raw.llama_vocab_get_add_eos(self.pointer)
+
+    def text(self, token: int) -> bytes:
+        """The token as the model file spells it."""
+        text = raw.llama_vocab_get_text(*self._with_token(token))
+        return b"" if text is None else text
+
+    def score(self, token: int) -> float:
+        """The token's score in the model file."""
+        return raw.llama_vocab_get_score(*self._with_token(token))
+
+    def attr(self, token: int) -> int:
+        """The token's attributes: ``LLAMA_TOKEN_ATTR_*`` bits."""
+        return raw.llama_vocab_get_attr(*self._with_token(token))
+
+    def is_eog(self, token: int) -> bool:
+        """Whether the token ends a generation."""
+        return raw.llama_vocab_is_eog(*self._with_token(token))
+
+    def is_control(self, token: int) -> bool:
+        """Whether the token is a control token, not text."""
+        return raw.llama_vocab_is_control(*self._with_token(token))
+
+    def tokenize(
+        self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
+    ) -> list[int]:
+        """Split a text into token ids.
+
+        Args:
+            text: UTF-8; NULs are allowed.
+            add_special: Add BOS, EOS or the like, where the model wants them.
+            parse_special: Read the text of special tokens as those tokens, not as text.
+
+        Returns:
+            The ids, each in ``range(n_tokens)``.
+
+        Raises:
+            TextError: The text is not Unicode or longer than 2 GiB.
+            InvalidArgumentError: The model has no tokenizer, or lacks a special token that
+                ``add_special`` needs.
+            ClosedError: The model is closed.
+        """
+        encoded = checks.encoded_text(text)
+        self._check_tokenizer(add_special)
+        pointer = self.acquire()
+        try:
+            capacity = len(encoded) + 8  # a token is a byte at least, plus the special ones
+            for _ in range(2):
+                ids = (ctypes.c_int32 * capacity)()
+                count = raw.llama_tokenize(
+                    pointer, encoded, len(encoded), ids, capacity, add_special, parse_special
+                )
+                if count >= 0:
+                    return ids[:count]
+                if count == -(2**31):
+                    break
+                capacity = -count
+        finally:
+            self.release()
+        raise TextError(
+            f"a text of {len(encoded)} bytes gives more tokens than an int32 counts: split it"
+        )
+
+    def token_to_piece(self, token: int, *, lstrip: int = 0, special: bool = False) -> bytes:
+        """The bytes that one token stands for.
+
+        Args:
+            token: The id.
+            lstrip: How many leading spaces to leave out at most.
+            special: Render special tokens too; otherwise they give ``b""``.
+
+        Raises:
+            TokenError: The id is not in the vocabulary.
+            InvalidArgumentError: The model has no tokenizer.
+        """
+        self._check_tokenizer(add_special=False)
+        token = checks.token_id(token, self.n_tokens)
+        pointer = self.acquire()
+        try:
+            size = 64
+            buffer = ctypes.create_string_buffer(size)
+            length = raw.llama_token_to_piece(pointer, token, buffer, size, lstrip, special)
+            if length < 0:
+                size = -length
+                buffer = ctypes.create_string_buffer(size)
+                length = raw.llama_token_to_piece(pointer, token, buffer, size, lstrip, special)
+        finally:
+            self.release()
+        return buffer.raw[: max(length, 0)]
+
+    def detokenize(
+        self, tokens: Iterable[int], *, remove_special: bool = False, unparse_special: bool = False
+    ) -> bytes:
+        """The bytes of a text.
+
+        Args:
+            tokens: Ids.
+            remove_special: Leave out BOS and EOS where the model would have added them.
+            unparse_special: Render special tokens; otherwise they give nothing.
+
+        Raises:
+            TokenError: An id is not in the vocabulary.
+            InvalidArgumentError: The model has no tokenizer.
+        """
+        self._check_tokenizer(add_special=False)
+        ids = checks.token_array(tokens, self.n_tokens)
+        count = len(ids)
+        if not count:
+            return b""
+        c_ids = (ctypes.c_int32 * count).from_buffer(ids)
+        pointer = self.acquire()
+        try:
+            size = 8 * count + 64
+            for _ in range(2):
+                buffer = ctypes.create_string_buffer(size)
+                length = raw.llama_detokenize(
+                    pointer, c_ids, count, buffer, size, remove_special, unparse_special
+                )
+                if length >= 0:
+                    return buffer.raw[:length]
+                size = -length
+        finally:
+            self.release()
+        raise TextError(f"{count} tokens give more text than an int32 counts: split them")
+
+    def _with_token(self, token: int) -> tuple[raw.llama_vocab_p, int]:
+        self._check_tokenizer(add_special=False)
+        return self.pointer, checks.token_id(token, self.n_tokens)
+
+    def _check_tokenizer(self, add_special: bool) -> None:
+        if self.type == raw.LLAMA_VOCAB_TYPE_NONE:
+            raise InvalidArgumentError(
+                "this model has no tokenizer (its vocabulary type is 'none'): feed it token ids "
+                "or embeddings"
+            )
+        if add_special:
+            self._check_special_tokens()
+
+    def _check_special_tokens(self) -> None:
+        word_piece = self.type == raw.LLAMA_VOCAB_TYPE_WPM
+        needed = {"bos": self.add_bos or word_piece, "eos": self.add_eos, "sep": word_piece}
+        for name, wanted in needed.items():
+            if wanted and getattr(self, name) == raw.LLAMA_TOKEN_NULL:
+                raise InvalidArgumentError(
+                    f"the model asks for a {name.upper()} token but names none: call with "
+                    "add_special=False"
+                )
+
+

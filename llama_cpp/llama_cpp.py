@@ -1,0 +1,61 @@
+"""The raw C API: every public name of ``llama.h``, ``ggml*.h`` and ``gguf.h`` of the pinned engine.
+
+Pointers are ints that know their kind; NULL is None. A function is bound on first use; its
+docstring is the C prototype. ``llama_cpp.legacy`` keeps the names that have left ``llama.h``::
+
+    import llama_cpp
+
+    params = llama_cpp.llama_model_default_params()
+    model = llama_cpp.llama_model_load_from_file(b"model.gguf", params)
+
+Nothing here is checked beyond pointer kinds: a wrong size or index crashes as it does in C.
+``llama_cpp._internals`` and ``llama_cpp.Llama`` are the safe layers above.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .native import canary, library, logs
+from .native.bind import converts
+from .native.generated import ggml as _ggml
+from .native.generated import llama as _llama
+from .native.generated.ggml import *
+from .native.generated.llama import *
+
+# The C names of the parameter are kept for scripts that declare functions of their own.
+from .native.own_functions import (
+    ctypes_function_for_shared_library,
+    load_shared_library,
+)
+
+_GGML_LIBRARIES = ("ggml-base", "ggml", "ggml-cpu", "ggml-rpc", "ggml-cuda", "ggml-metal",
+                   "ggml-vulkan", "ggml-sycl", "ggml-hip", "ggml-blas", "ggml-opencl")  # fmt: skip
+
+_lib = library.load("llama", _llama.SIGNATURES)
+canary.check(_lib)
+logs.install()
+converts(_llama.llama_model_p, _llama.llama_vocab_p, _lib.bind("llama_model_get_vocab"))
+
+ctypes_function = ctypes_function_for_shared_library(_lib)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _llama.SIGNATURES:
+        function = _lib.bind(name)
+    elif name in _ggml.SIGNATURES:
+        function = library.exported_by(_GGML_LIBRARIES, name, _ggml.SIGNATURES)
+    else:
+        function = _legacy().find(name, __name__)
+    globals()[name] = function
+    return function
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_llama.SIGNATURES, *_ggml.SIGNATURES, *_legacy().__all__})
+
+
+def _legacy() -> Any:
+    # `from . import legacy` would ask the package for the name first, which asks this module.
+    return importlib.import_module(".legacy", __package__)

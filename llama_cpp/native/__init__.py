@@ -1,0 +1,1 @@
+"""The only code that knows where the native libraries are and what their functions look like."""

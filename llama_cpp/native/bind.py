@@ -1,0 +1,221 @@
+"""Typed pointers, callbacks and lazily bound functions: what the generated tables are made of.
+
+A native function stays a real ctypes function pointer with ``argtypes`` and ``restype`` set, so
+that it can be cast and handed to other native code. Three things are added:
+
+* A pointer to an opaque struct is an ``int`` subclass of its own, so that a context is refused
+  where a model is wanted, and NULL where a handle is needed.
+* Binding happens on first use: importing costs nothing for functions that are never called.
+* A function that the loaded library lacks becomes a stub that raises when it is called.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, NoReturn, TypeAlias
+
+from ..errors import PointerTypeError, SymbolMissingError
+
+_CFuncPtr = ctypes._CFuncPtr  # type: ignore[attr-defined]
+
+
+class Pointer(int):
+    """The address of a native object of one kind. A subclass names the kind.
+
+    Results of native functions are of these types, or None for NULL. A plain int is accepted
+    wherever a pointer is, but only a typed one can be checked.
+    """
+
+    from_param: Any
+    struct: type[ctypes.Structure] | None = None
+
+    def __init_subclass__(cls) -> None:
+        # Only an instance of this very kind has the attribute, so that ctypes checks the kind and
+        # gets the C value in one lookup, without entering the interpreter.
+        cls._slot = f"_as_{cls.__name__}"
+        cls.from_param = attrgetter(cls._slot)
+
+    _slot: str
+
+    def __init__(self, address: int) -> None:
+        setattr(self, self._slot, ctypes.c_void_p(address))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({int(self):#x})"
+
+    @property
+    def contents(self) -> Any:
+        """The struct at this address, for the kinds whose layout the headers show."""
+        if self.struct is None:
+            raise AttributeError(f"a {type(self).__name__} is opaque: its layout is not public")
+        return self.struct.from_address(self)
+
+
+class Nullable:
+    """A parameter that takes a pointer of one kind, or NULL."""
+
+    def __init__(self, kind: type[Pointer]) -> None:
+        self.kind = kind
+        self.from_param = kind.from_param
+
+
+class CallbackParameter:
+    """A parameter that takes a function pointer of one type, its address, or NULL."""
+
+    def __init__(self, function_type: Any) -> None:
+        self.function_type = function_type
+
+    def from_param(self, value: Any) -> Any:
+        if value is None or isinstance(value, self.function_type):
+            return value
+        if isinstance(value, _CFuncPtr | ctypes.c_void_p):
+            return value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return ctypes.c_void_p(value)
+        if callable(value):
+            raise TypeError(
+                "expected a ctypes function pointer, got a Python function: wrap it in the "
+                "callback type and keep a reference for as long as the native code may call it"
+            )
+        raise TypeError(f"expected a ctypes function pointer or None, got {value!r}")
+
+
+# What ctypes must know of one C function (restype, argtypes), and its prototype for people.
+Signature: TypeAlias = tuple[Any, tuple[Any, ...], str]
+
+
+def _address(value: Any) -> int | None:
+    """The address that a caller means by something that is not a typed pointer."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, ctypes.c_void_p):
+        return value.value or 0
+    if isinstance(value, ctypes._Pointer):
+        return ctypes.cast(value, ctypes.c_void_p).value or 0
+    return None
+
+
+class Function(_CFuncPtr):  # type: ignore[misc]
+    """A native function. Its docstring is the C prototype."""
+
+    _flags_ = ctypes._FUNCFLAG_CDECL  # type: ignore[attr-defined]
+    _restype_ = ctypes.c_int
+
+    _conversions: Mapping[type[Pointer], Mapping[type[Pointer], Callable[[Any], Any]]] = {}
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            return _call(self, *arguments)
+        except ctypes.ArgumentError:
+            # Whatever is not a typed pointer of the right kind comes here: NULL, plain addresses,
+            # handles, a model in place of its vocabulary. Nothing native has run yet.
+            converted = self._convert(arguments)
+        try:
+            return _call(self, *converted)
+        except ctypes.ArgumentError as error:
+            raise PointerTypeError(f"{self.__name__}: {error}. Prototype: {self.__doc__}") from None
+
+    def _convert(self, arguments: Sequence[Any]) -> list[Any]:
+        converted = list(arguments)
+        for index, (parameter, value) in enumerate(zip(self.argtypes or (), arguments)):
+            nullable = isinstance(parameter, Nullable)
+            kind = parameter.kind if nullable else parameter
+            if not (isinstance(kind, type) and issubclass(kind, Pointer)):
+                continue
+            converted[index] = self._to_pointer(index, kind, nullable, value)
+        return converted
+
+    def _to_pointer(
+        self, index: int, kind: type[Pointer], nullable: bool, value: Any
+    ) -> Pointer | None:
+        if not isinstance(value, Pointer) and hasattr(value, "_as_parameter_"):
+            value = value._as_parameter_
+        if isinstance(value, kind):
+            return value
+        if isinstance(value, Pointer):
+            convert = self._conversions.get(kind, {}).get(type(value))
+            if convert is None:
+                self._refuse(index, kind, f"is a {type(value).__name__}")
+            return kind(convert(value))
+        address = 0 if value is None else _address(value)
+        if address is None:
+            self._refuse(index, kind, f"is {value!r}, of type {type(value).__name__}")
+        if address == 0 and not nullable:
+            self._refuse(index, kind, "is NULL")
+        return kind(address)
+
+    def _refuse(self, index: int, kind: type[Pointer], what: str) -> NoReturn:
+        raise PointerTypeError(
+            f"{self.__name__}: argument {index + 1} {what}, expected a {kind.__name__}. "
+            f"Prototype: {self.__doc__}"
+        )
+
+
+_call = _CFuncPtr.__call__
+
+
+def converts(source: type[Pointer], target: type[Pointer], convert: Callable[[Any], Any]) -> None:
+    """Let a pointer of kind ``source`` stand where ``target`` is wanted, in every function."""
+    table = dict(Function._conversions)
+    table[target] = {**table.get(target, {}), source: convert}
+    Function._conversions = table
+
+
+def _typed_result(kind: type[Pointer]) -> Callable[[Any, Any, Any], Pointer | None]:
+    def typed(address: int | None, function: Any, arguments: Any) -> Pointer | None:
+        return None if address is None else kind(address)
+
+    return typed
+
+
+def _missing(name: str, path: str, prototype: str) -> Callable[..., NoReturn]:
+    def missing(*arguments: Any) -> NoReturn:
+        raise SymbolMissingError(
+            f"{name} is not in {path}. The bindings are generated for the llama.cpp commit that "
+            "llama_cpp.build_info() names; rebuild the package, or point LLAMA_CPP_LIB_PATH at a "
+            "build of that commit."
+        )
+
+    missing.__name__ = missing.__qualname__ = name
+    missing.__doc__ = prototype
+    return missing
+
+
+class Library(ctypes.CDLL):
+    """A shared library whose functions get their types from generated tables, on first use."""
+
+    def __init__(self, path: str, signatures: Mapping[str, Signature], **options: Any) -> None:
+        super().__init__(path, **options)
+        self._FuncPtr = Function
+        self._signatures = signatures
+
+    def bind(self, name: str) -> Any:
+        """Return the typed function ``name``, or a stub that raises when it is called."""
+        function = self.find(name)
+        signature = self._signatures[name]
+        return function or _missing(name, self._name, signature[2])
+
+    def find(self, name: str) -> Any | None:
+        """Return the typed function ``name``, or None if this library does not export it."""
+        try:
+            return getattr(self, name)
+        except AttributeError:
+            return None
+
+    def __getitem__(self, name_or_ordinal: Any) -> Any:
+        function = super().__getitem__(name_or_ordinal)
+        signature = self._signatures.get(name_or_ordinal)
+        if signature is not None:
+            restype, argtypes, prototype = signature
+            function.argtypes = argtypes
+            if isinstance(restype, type) and issubclass(restype, Pointer):
+                function.restype = ctypes.c_void_p
+                function.errcheck = _typed_result(restype)
+            else:
+                function.restype = restype
+            function.__doc__ = prototype
+        return function

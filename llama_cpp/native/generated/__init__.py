@@ -1,0 +1,1 @@
+"""What ``tools/bindgen`` generates from the headers of llama.cpp. Do not edit."""

@@ -1,0 +1,617 @@
+"""The GGUF header reader: what it accepts, and how it refuses everything else."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import io
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llama_cpp import errors
+from llama_cpp.handles import gguf_header
+from llama_cpp.handles.gguf_header import GGUFHeader, read_header
+
+VENDORED = Path(__file__).parents[2] / "vendor" / "llama.cpp"
+VOCABULARIES = sorted((VENDORED / "models").glob("ggml-vocab-*.gguf"))
+
+U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
+TENSOR_F32, TENSOR_Q4_0 = 0, 2
+Save = Callable[[bytes], Path]
+
+
+def text(value: str | bytes) -> bytes:
+    raw = value.encode() if isinstance(value, str) else value
+    return struct.pack("=Q", len(raw)) + raw
+
+
+def pair(key: str | bytes, kind: int, value: bytes) -> bytes:
+    return text(key) + struct.pack("=i", kind) + value
+
+
+def array(key: str, kind: int, length: int, items: bytes) -> bytes:
+    return pair(key, ARRAY, struct.pack("=iQ", kind, length) + items)
+
+
+def u32(value: int) -> bytes:
+    return struct.pack("=I", value)
+
+
+def tensor(
+    name: str | bytes = "t",
+    dims: tuple[int, ...] = (4,),
+    kind: int = TENSOR_F32,
+    offset: int = 0,
+    dim_count: int | None = None,
+) -> bytes:
+    count = len(dims) if dim_count is None else dim_count
+    return text(name) + struct.pack(f"=I{len(dims)}qiQ", count, *dims, kind, offset)
+
+
+def gguf(
+    *pairs: bytes,
+    tensors: tuple[bytes, ...] = (),
+    data: int = 0,
+    version: int = 3,
+    alignment: int = 32,
+    counts: tuple[int, int] | None = None,
+) -> bytes:
+    counted = struct.pack("=qq", *(counts or (len(tensors), len(pairs))))
+    header = b"GGUF" + u32(version) + counted + b"".join(pairs) + b"".join(tensors)
+    padding = bytes(-len(header) % alignment) if tensors else b""
+    return header + padding + bytes(data)
+
+
+SMALL = gguf(
+    pair("general.architecture", STRING, text("llama")),
+    pair("general.type", STRING, text("model")),
+    pair("general.alignment", U32, u32(64)),
+    pair("split.count", U16, struct.pack("=H", 3)),
+    array("tokenizer.ggml.tokens", STRING, 3, text("a") + text("") + text("ccc")),
+    array("tokenizer.ggml.scores", F32, 3, struct.pack("=3f", 1, 2, 3)),
+    tensors=(tensor("a", (3, 2)), tensor("b", (32, 2), TENSOR_Q4_0, offset=64)),
+    data=64 + 36,
+    alignment=64,
+)
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Save:
+    def write(content: bytes) -> Path:
+        path = tmp_path / "model.gguf"
+        path.write_bytes(content)
+        return path
+
+    return write
+
+
+def test_small_file(save: Save) -> None:
+    assert read_header(save(SMALL)) == GGUFHeader(
+        version=3,
+        tensor_count=2,
+        metadata_count=6,
+        architecture="llama",
+        file_type="model",
+        split_count=3,
+        alignment=64,
+        metadata={
+            "general.architecture": "llama",
+            "general.type": "model",
+            "general.alignment": 64,
+            "split.count": 3,
+        },
+        array_lengths={"tokenizer.ggml.tokens": 3, "tokenizer.ggml.scores": 3},
+    )
+
+
+def test_file_without_anything(save: Save) -> None:
+    header = read_header(save(gguf(version=2)))
+    assert (header.version, header.tensor_count, header.metadata_count) == (2, 0, 0)
+    assert (header.architecture, header.file_type) == (None, None)
+    assert (header.split_count, header.alignment) == (0, 32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "value"),
+    [
+        (U8, "B", 255),
+        (I8, "b", -128),
+        (U16, "H", 65535),
+        (I16, "h", -32768),
+        (U32, "I", 2**32 - 1),
+        (I32, "i", -(2**31)),
+        (F32, "f", 0.5),
+        (BOOL, "?", True),
+        (U64, "Q", 2**64 - 1),
+        (I64, "q", -(2**63)),
+        (F64, "d", 0.1),
+    ],
+)
+def test_scalars_keep_their_value_and_arrays_their_length(
+    save: Save, kind: int, code: str, value: float
+) -> None:
+    packed = struct.pack(f"={code}", value)
+    header = read_header(
+        save(gguf(pair("x", kind, packed), array("y", kind, 5, packed * 5), pair("z", U8, b"\7")))
+    )
+    assert header.metadata == {"x": value, "z": 7}
+    assert type(header.metadata["x"]) is type(value)
+    assert header.array_lengths == {"y": 5}
+
+
+def test_strings_that_are_not_utf8_are_replaced(save: Save) -> None:
+    header = read_header(save(gguf(pair(b"k\xff", STRING, text(b"v\xfe")))))
+    assert header.metadata == {"k\ufffd": "v\ufffd"}
+
+
+def test_the_same_header_in_chunks_of_any_size(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(SMALL)
+    whole = read_header(path)
+    for size in range(1, 70):
+        monkeypatch.setattr(gguf_header, "_CHUNK_BYTES", size)
+        assert read_header(path) == whole
+
+
+def test_a_vocabulary_larger_than_a_chunk(save: Save) -> None:
+    words = [b"w" * (number % 300) for number in range(20_000)]
+    vocabulary = array("tokens", STRING, len(words), b"".join(map(text, words)))
+    content = gguf(vocabulary, pair("after", STRING, text("here")))
+    assert len(content) > 2 * gguf_header._CHUNK_BYTES
+    header = read_header(save(content))
+    assert header.array_lengths == {"tokens": 20_000}
+    assert header.metadata == {"after": "here"}
+
+
+@pytest.mark.skipif(not VOCABULARIES, reason="llama.cpp has not been fetched into vendor/")
+@pytest.mark.parametrize("path", VOCABULARIES, ids=lambda path: path.stem)
+def test_vocabularies_of_llama_cpp(path: Path) -> None:
+    header = read_header(path)
+    assert header.architecture
+    assert header.tensor_count == 0
+    assert header.array_lengths["tokenizer.ggml.tokens"] >= 30_000
+    assert len(header.metadata) + len(header.array_lengths) == header.metadata_count
+
+
+def test_tensor_types_are_those_of_llama_cpp() -> None:
+    source = VENDORED / "gguf-py" / "gguf" / "constants.py"
+    if not source.exists():
+        pytest.skip("llama.cpp has not been fetched into vendor/")
+    spec = importlib.util.spec_from_file_location("gguf_constants", source)
+    assert spec is not None
+    assert spec.loader is not None
+    constants: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(constants)
+    expected = {int(kind): sizes for kind, sizes in constants.GGML_QUANT_SIZES.items()}
+    assert expected == gguf_header._TENSOR_TYPES
+
+
+class CountingFile(io.FileIO):
+    bytes_read = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        CountingFile.bytes_read += len(content)
+        return content
+
+
+def test_tensor_data_is_not_read(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 8 << 20
+    path = save(gguf(tensors=(tensor(dims=(size // 4,)),), data=size))
+    monkeypatch.setattr(CountingFile, "bytes_read", 0)
+    monkeypatch.setattr(gguf_header, "open", CountingFile, raising=False)
+    assert read_header(path).tensor_count == 1
+    assert 0 < CountingFile.bytes_read <= gguf_header._CHUNK_BYTES
+
+
+# Paths
+
+
+def test_path_kinds(save: Save) -> None:
+    path = save(SMALL)
+    expected = read_header(path)
+    assert read_header(str(path)) == expected
+    assert read_header(os.fsencode(path)) == expected
+
+
+def test_path_outside_of_ascii(tmp_path: Path) -> None:
+    path = tmp_path / "modèle 模型.gguf"
+    path.write_bytes(SMALL)
+    assert read_header(path).architecture == "llama"
+
+
+@pytest.mark.parametrize("path", [None, 3, 1.5])
+def test_path_of_another_type(path: Any) -> None:
+    with pytest.raises(TypeError):
+        read_header(path)
+
+
+@pytest.mark.parametrize("path", ["a\0b.gguf", b"a\0b.gguf"])
+def test_path_with_nul(path: str | bytes) -> None:
+    with pytest.raises(errors.TextError, match="NUL"):
+        read_header(path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows paths may hold lone surrogates")
+def test_path_that_cannot_be_encoded() -> None:
+    with pytest.raises(errors.TextError, match="cannot be encoded"):
+        read_header("\ud800.gguf")
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(errors.ModelNotFoundError, match=r"missing\.gguf"):
+        read_header(tmp_path / "missing.gguf")
+
+
+def test_file_used_as_folder(save: Save) -> None:
+    with pytest.raises(errors.ModelNotFoundError):
+        read_header(save(SMALL) / "model.gguf")
+
+
+def test_empty_path() -> None:
+    with pytest.raises(errors.ModelNotFoundError):
+        read_header("")
+
+
+def test_tilde_is_not_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.gguf").write_bytes(SMALL)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    with pytest.raises(errors.ModelNotFoundError, match="'~' is not expanded"):
+        read_header("~/model.gguf")
+
+
+def test_dangling_link(tmp_path: Path) -> None:
+    link = tmp_path / "link.gguf"
+    try:
+        link.symlink_to(tmp_path / "gone.gguf")
+    except OSError:
+        pytest.skip("this user may not create links")
+    with pytest.raises(errors.ModelNotFoundError, match="link whose target is missing"):
+        read_header(link)
+
+
+def test_folder(tmp_path: Path) -> None:
+    with pytest.raises(errors.ModelIsDirectoryError, match="folder"):
+        read_header(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
+def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gguf")
+    with pytest.raises(errors.ModelLoadError, match="pipe"):
+        read_header(tmp_path / "pipe.gguf")
+
+
+def test_path_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(errors.ModelLoadError, match="gguf"):
+        read_header(tmp_path / ("x" * 5000 + ".gguf"))
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="root may read everything, and Windows has no such modes",
+)
+def test_file_without_read_permission(save: Save) -> None:
+    path = save(SMALL)
+    path.chmod(0)
+    with pytest.raises(errors.ModelPermissionError, match="may not be read"):
+        read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), errors.ModelPermissionError),
+        (FileNotFoundError(errno.ENOENT, "deleted meanwhile"), errors.ModelNotFoundError),
+        (OSError(errno.EIO, "Input/output error"), errors.ModelLoadError),
+        (OSError("without a number"), errors.ModelLoadError),
+    ],
+)
+@pytest.mark.parametrize("step", ["open", "stat"])
+def test_failures_of_the_operating_system(
+    save: Save,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: OSError,
+    expected: type[Exception],
+    step: str,
+) -> None:
+    def fail(*_: object) -> None:
+        raise failure
+
+    path = save(SMALL)
+    with monkeypatch.context() as patched:
+        if step == "open":
+            patched.setattr(gguf_header, "open", fail, raising=False)
+        else:
+            patched.setattr(os, "stat", fail)
+        with pytest.raises(errors.ModelLoadError) as caught:
+            read_header(path)
+    assert type(caught.value) is expected
+    assert caught.value.__cause__ is failure
+
+
+class BrokenFile(io.FileIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+class ShrinkingFile(io.FileIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(40 - self.tell())
+
+
+@pytest.mark.parametrize(
+    ("file_class", "expected", "message"),
+    [
+        (BrokenFile, errors.ModelLoadError, "Input/output error"),
+        (ShrinkingFile, errors.TruncatedModelError, "has 40 bytes"),
+    ],
+)
+def test_failures_while_reading(
+    save: Save,
+    monkeypatch: pytest.MonkeyPatch,
+    file_class: type[io.FileIO],
+    expected: type[Exception],
+    message: str,
+) -> None:
+    monkeypatch.setattr(gguf_header, "open", file_class, raising=False)
+    with pytest.raises(expected, match=message) as caught:
+        read_header(save(SMALL))
+    assert type(caught.value) is expected
+
+
+# Files that are not GGUF
+
+
+@pytest.mark.parametrize(
+    ("content", "looks_like", "advice"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git-lfs", "git lfs pull"),
+        (b"\n <!DOCTYPE HTML><title>x</title>", "HTML", "/resolve/"),
+        (b"\xef\xbb\xbf<html lang=en>", "HTML", "/resolve/"),
+        (b"<?xml version='1.0'?><Error/>", "XML", "Download"),
+        (b'{"error": "Repository not found"}', "JSON", "Download"),
+        (struct.pack("<Q", 20) + b'{"__metadata__": {}}', "safetensors", "convert_hf_to_gguf"),
+        (b"PK\x03\x04" + bytes(40), "PyTorch", "convert_hf_to_gguf"),
+        (b"\x80\x02}q\x00.", "PyTorch", "convert_hf_to_gguf"),
+        (b"\x1f\x8b\x08\x00" + bytes(40), "compressed", "Unpack"),
+        (b"\x28\xb5\x2f\xfd" + bytes(40), "compressed", "Unpack"),
+        (b"\xfd7zXZ\x00" + bytes(40), "compressed", "Unpack"),
+        (struct.pack("<I", 0x67676D6C) + bytes(40), "legacy", "convert_llama_ggml_to_gguf"),
+        (struct.pack("<I", 0x67676D66) + bytes(40), "legacy", "convert_llama_ggml_to_gguf"),
+        (struct.pack("<I", 0x67676A74) + bytes(40), "legacy", "convert_llama_ggml_to_gguf"),
+        (struct.pack("<I", 0x67676C61) + bytes(40), "legacy", "convert_llama_ggml_to_gguf"),
+        (struct.pack("<I", 0x6767736E) + bytes(40), "saved llama.cpp state", "restore"),
+        (struct.pack("<I", 0x67677371) + bytes(40), "saved llama.cpp state", "restore"),
+        (bytes(4096), "zeros", "Download it again"),
+        (b"GGUX" + SMALL[4:], "no format known here", "right file"),
+        (b"gguf" + SMALL[4:], "no format known here", "right file"),
+        (b"x", "no format known here", "right file"),
+    ],
+)
+def test_other_formats_are_named(save: Save, content: bytes, looks_like: str, advice: str) -> None:
+    with pytest.raises(errors.NotGGUFError) as caught:
+        read_header(save(content))
+    assert looks_like in str(caught.value)
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        (0, "GGUF version 0"),
+        (1, "GGUF version 1,"),
+        (4, "GGUF version 4,.*upgrade"),
+        (2**32 - 1, "GGUF version 4294967295"),
+        (0x02000000, "byte order"),
+        (0x03000000, "byte order"),
+    ],
+)
+def test_versions_that_the_engine_does_not_read(save: Save, version: int, message: str) -> None:
+    with pytest.raises(errors.GGUFVersionError, match=message):
+        read_header(save(gguf(version=version)))
+
+
+# Files that are cut off
+
+
+def test_every_cut(tmp_path: Path) -> None:
+    for length in range(len(SMALL)):
+        path = tmp_path / f"{length}.gguf"
+        path.write_bytes(SMALL[:length])
+        with pytest.raises(errors.TruncatedModelError, match=f"has {length} bytes"):
+            read_header(path)
+
+
+def test_missing_tensor_data_is_counted(save: Save) -> None:
+    promised = len(SMALL)
+    with pytest.raises(errors.TruncatedModelError) as caught:
+        read_header(save(SMALL[:-1]))
+    assert f"has {promised - 1} bytes" in str(caught.value)
+    assert f"end at byte {promised}" in str(caught.value)
+
+
+def test_missing_padding_before_the_data(save: Save) -> None:
+    unpadded = gguf(tensors=(tensor(dims=(0,)),), alignment=1)
+    assert len(unpadded) % 32
+    with pytest.raises(errors.TruncatedModelError, match="padding"):
+        read_header(save(unpadded))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gguf(counts=(1, 0)),
+        gguf(counts=(0, 1)),
+        gguf(counts=(2**63 - 1, 2**63 - 1)),
+        gguf(text(b"") + bytes(40), counts=(0, 2**40)),
+        gguf(struct.pack("=Q", 100) + bytes(20)),
+        gguf(pair("x", STRING, struct.pack("=Q", 100) + bytes(20))),
+        gguf(pair("x", STRING, struct.pack("=Q", 2**30) + bytes(20))),
+        gguf(array("x", U8, 21, bytes(20))),
+        gguf(array("x", F64, 2**29, bytes(20))),
+        gguf(array("x", STRING, 3, bytes(20))),
+        gguf(array("x", STRING, 2**30, bytes(20))),
+        gguf(array("x", STRING, 2, text("a") + struct.pack("=Q", 2**30))),
+        gguf(tensors=(struct.pack("=Q", 2**30) + bytes(20),)),
+        gguf(tensors=(tensor(dims=(5,)),), data=16),
+        gguf(tensors=(tensor(dims=(2**62,), kind=24),), data=64),
+        gguf(tensors=(tensor(dims=(2**62,), kind=28),), data=64),
+    ],
+)
+def test_counts_beyond_the_end(save: Save, content: bytes) -> None:
+    with pytest.raises(errors.TruncatedModelError, match="Download it again"):
+        read_header(save(content))
+
+
+# Files that are damaged
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gguf(counts=(-1, 0)), "-1 tensors"),
+        (gguf(counts=(0, -1)), "-1 metadata pairs"),
+        (gguf(pair("", U8, b"\1" * 9)), "key 0 is empty"),
+        (gguf(pair("x", U8, b"\1"), pair("x", U8, b"\1")), "'x', is a duplicate"),
+        (gguf(pair("general.alignment\0x", U32, u32(64))), "NUL byte"),
+        (gguf(pair("x", 13, b"\1")), "unknown type 13"),
+        (gguf(pair("x", -1, b"\1")), "unknown type -1"),
+        (gguf(array("x", 13, 1, bytes(8))), "unknown type .13"),
+        (gguf(array("x", -1, 1, bytes(8))), "unknown type .-1"),
+        (gguf(array("x", ARRAY, 1, struct.pack("=iQ", U8, 0))), "array of arrays"),
+        (gguf(array("x", U8, 2**30 + 1, b"")), "elements"),
+        (gguf(array("x", U8, 2**64 - 1, b"")), "elements"),
+        (gguf(array("x", F64, 2**61, bytes(8))), "elements"),
+        (gguf(array("x", STRING, 2**61, bytes(8))), "elements"),
+        (gguf(pair("x", STRING, struct.pack("=Q", 2**64 - 1))), "a string of"),
+        (gguf(array("x", STRING, 1, struct.pack("=Q", 2**64 - 8))), "a string of"),
+        (gguf(array("x", STRING, 2, struct.pack("=QQ", 2**30 + 1, 0))), "a string of"),
+        (gguf(struct.pack("=Q", 2**63) + bytes(20)), "a string of"),
+        (gguf(pair("general.alignment", U32, u32(0))), "power of two"),
+        (gguf(pair("general.alignment", U32, u32(48))), "power of two"),
+        (gguf(pair("general.alignment", U64, struct.pack("=Q", 32))), "no u32"),
+        (gguf(array("general.alignment", U32, 1, u32(32))), "no u32"),
+        (gguf(pair("general.architecture", U32, u32(1))), "no string"),
+        (gguf(array("general.architecture", STRING, 1, text("llama"))), "no string"),
+        (gguf(pair("general.type", U32, u32(1))), "no string"),
+        (gguf(pair("split.count", U32, u32(1))), "no u16"),
+        (gguf(pair("split.no", U32, u32(1))), "no u16"),
+        (gguf(pair("adapter.type", U32, u32(1))), "no string"),
+        (gguf(pair("adapter.lora.alpha", U32, u32(1))), "no f32"),
+        (gguf(tensors=(tensor("n" * 64),), data=16), "more than 63 bytes"),
+        (gguf(tensors=(tensor("n\0m"),), data=16), "NUL byte"),
+        (gguf(tensors=(tensor(), tensor(offset=32)), data=64), "'t', is a duplicate"),
+        (gguf(tensors=(tensor(dims=(1,) * 5),), data=16), "5 dimensions"),
+        (gguf(tensors=(tensor(dim_count=2**32 - 1),), data=16), "4294967295 dimensions"),
+        (gguf(tensors=(tensor(dims=(-1,)),), data=16), "impossible length -1"),
+        (gguf(tensors=(tensor(dims=(1, -(2**63))),), data=16), "impossible length"),
+        (gguf(tensors=(tensor(dims=(2**32, 2**32)),), data=16), "impossible length"),
+        (gguf(tensors=(tensor(dims=(2**62, 2**62, 0)),), data=16), "impossible length"),
+        (gguf(tensors=(tensor(kind=-1),), data=16), "type -1"),
+        (gguf(tensors=(tensor(kind=43),), data=16), "type 43"),
+        (gguf(tensors=(tensor(dims=(48,), kind=TENSOR_Q4_0),), data=64), "rows of 48"),
+        (gguf(tensors=(tensor(dims=(), kind=TENSOR_Q4_0),), data=64), "rows of 1"),
+        (gguf(tensors=(tensor(dims=(16, 2), kind=TENSOR_Q4_0),), data=64), "rows of 16"),
+        (gguf(tensors=(tensor(offset=32),), data=64), "at offset 32, not at 0"),
+        (gguf(tensors=(tensor(offset=2**64 - 16),), data=64), "not at 0"),
+        (gguf(tensors=(tensor("a"), tensor("b", offset=16)), data=64), "not at 32"),
+    ],
+)
+def test_damaged_headers(save: Save, content: bytes, message: str) -> None:
+    with pytest.raises(errors.ModelLoadError, match=message) as caught:
+        read_header(save(content))
+    assert type(caught.value) is errors.ModelLoadError
+
+
+@pytest.mark.parametrize("kind", [4, 5, 31, 32, 33, 36, 37, 38])
+def test_removed_tensor_types(save: Save, kind: int) -> None:
+    with pytest.raises(errors.ModelLoadError, match=f"type {kind}, which llama.cpp removed"):
+        read_header(save(gguf(tensors=(tensor(dims=(256,), kind=kind),), data=1024)))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "data"),
+    [
+        ((tensor("n" * 63),), 16),
+        ((tensor("", dims=()),), 4),
+        ((tensor(dims=(1, 2, 3, 4)),), 96),
+        ((tensor(dims=(0, 7)),), 0),
+        ((tensor("a"), tensor("b", offset=32)), 48),
+        ((tensor("a", (0,)), tensor("b", (1,))), 4),
+    ],
+)
+def test_tensors_at_the_limits(save: Save, tensors: tuple[bytes, ...], data: int) -> None:
+    header = read_header(save(gguf(tensors=tensors, data=data)))
+    assert header.tensor_count == len(tensors)
+
+
+@pytest.mark.parametrize("kind", sorted(gguf_header._TENSOR_TYPES))
+def test_tensor_sizes(save: Save, kind: int) -> None:
+    block_elements, block_bytes = gguf_header._TENSOR_TYPES[kind]
+    content = gguf(tensors=(tensor(dims=(block_elements * 2, 3), kind=kind),), data=block_bytes * 6)
+    assert read_header(save(content)).tensor_count == 1
+    with pytest.raises(errors.TruncatedModelError):
+        read_header(save(content[:-1]))
+
+
+def test_messages_do_not_repeat_long_names(save: Save) -> None:
+    with pytest.raises(errors.ModelLoadError) as caught:
+        read_header(save(gguf(pair("k" * 100_000, 99, b""))))
+    assert len(str(caught.value)) < 1000
+
+
+# Fuzzing
+
+HEADER_LENGTH = SMALL.rindex(text("b")) + 40
+replacements = st.tuples(st.integers(0, HEADER_LENGTH - 1), st.binary(min_size=1, max_size=9))
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz") / "model.gguf"
+
+
+def read_or_refuse(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    try:
+        header = read_header(path)
+    except errors.ModelLoadError:
+        return
+    assert header.version in (2, 3)
+    assert header.metadata_count >= len(header.metadata) + len(header.array_lengths)
+
+
+@given(mutations=st.lists(replacements, min_size=1, max_size=4))
+def test_overwritten_bytes(scratch: Path, mutations: list[tuple[int, bytes]]) -> None:
+    content = bytearray(SMALL)
+    for position, replacement in mutations:
+        content[position : position + len(replacement)] = replacement
+    read_or_refuse(scratch, bytes(content))
+
+
+@given(
+    position=st.integers(0, HEADER_LENGTH), inserted=st.binary(max_size=40), cut=st.integers(0, 40)
+)
+def test_inserted_and_removed_bytes(
+    scratch: Path, position: int, inserted: bytes, cut: int
+) -> None:
+    read_or_refuse(scratch, SMALL[:position] + inserted + SMALL[position + cut :])
+
+
+@given(content=st.binary(max_size=200))
+def test_arbitrary_bytes_behind_the_magic(scratch: Path, content: bytes) -> None:
+    read_or_refuse(scratch, b"GGUF" + u32(3) + content)
+
+
+def test_every_single_byte_changed(scratch: Path) -> None:
+    for position in range(HEADER_LENGTH):
+        for value in (0x00, 0x01, 0x7F, 0x80, 0xFF):
+            read_or_refuse(scratch, SMALL[:position] + bytes([value]) + SMALL[position + 1 :])

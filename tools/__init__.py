@@ -1,0 +1,1 @@
+"""Programs that developers of this package run; none of them is installed."""
