@@ -19,8 +19,10 @@ from typing import Any
 
 from .native import canary, library, logs
 from .native.bind import converts
+from .native.generated import backends as _backends
 from .native.generated import ggml as _ggml
 from .native.generated import llama as _llama
+from .native.generated.backends import *
 from .native.generated.ggml import *
 from .native.generated.llama import *
 
@@ -30,8 +32,12 @@ from .native.own_functions import (
     load_shared_library,
 )
 
-_GGML_LIBRARIES = ("ggml-base", "ggml", "ggml-cpu", "ggml-rpc", "ggml-cuda", "ggml-metal",
-                   "ggml-vulkan", "ggml-sycl", "ggml-hip", "ggml-blas", "ggml-opencl")  # fmt: skip
+# Those that a build lacks are passed over.
+_GGML_LIBRARIES = ("ggml-base", "ggml", "ggml-cpu", "ggml-rpc", "ggml-blas", "ggml-cann",
+                   "ggml-cuda", "ggml-et", "ggml-hexagon", "ggml-hip", "ggml-metal", "ggml-musa",
+                   "ggml-opencl", "ggml-sycl", "ggml-virtgpu", "ggml-vulkan", "ggml-webgpu",
+                   "ggml-zdnn", "ggml-zendnn")  # fmt: skip
+_GGML_SIGNATURES = {**_ggml.SIGNATURES, **_backends.SIGNATURES}
 
 _lib = library.load("llama", _llama.SIGNATURES)
 canary.check(_lib)
@@ -44,8 +50,8 @@ ctypes_function = ctypes_function_for_shared_library(_lib)
 def __getattr__(name: str) -> Any:
     if name in _llama.SIGNATURES:
         function = _lib.bind(name)
-    elif name in _ggml.SIGNATURES:
-        function = library.exported_by(_GGML_LIBRARIES, name, _ggml.SIGNATURES)
+    elif name in _GGML_SIGNATURES:
+        function = library.exported_by(_GGML_LIBRARIES, name, _GGML_SIGNATURES)
     else:
         function = _legacy().find(name, __name__)
     globals()[name] = function
@@ -53,7 +59,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_llama.SIGNATURES, *_ggml.SIGNATURES, *_legacy().__all__})
+    return sorted({*globals(), *_llama.SIGNATURES, *_GGML_SIGNATURES, *_legacy().__all__})
 
 
 def _legacy() -> Any:

@@ -33,6 +33,10 @@ class Header:
         return self.path.name
 
 
+# The backends that have C functions of their own; a build has some of them.
+BACKENDS = ("blas", "cann", "cuda", "et", "hexagon", "metal", "opencl", "sycl", "virtgpu", "vulkan",
+            "webgpu", "zdnn", "zendnn")  # fmt: skip
+
 # A module may use what an earlier one defines, never the other way round.
 HEADERS = (
     Header("ggml", VENDOR / "ggml/include/ggml.h"),
@@ -42,6 +46,7 @@ HEADERS = (
     Header("ggml", VENDOR / "ggml/include/ggml-opt.h"),
     Header("ggml", VENDOR / "ggml/include/ggml-rpc.h"),
     Header("ggml", VENDOR / "ggml/include/gguf.h"),
+    *(Header("backends", VENDOR / f"ggml/include/ggml-{name}.h") for name in BACKENDS),
     Header("llama", VENDOR / "include/llama.h"),
     Header("mtmd", VENDOR / "tools/mtmd/mtmd.h"),
     Header("mtmd", VENDOR / "tools/mtmd/mtmd-helper.h"),

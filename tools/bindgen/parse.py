@@ -214,13 +214,13 @@ class _Parser:
             function,
             result,
             tuple(parameters),
-            cursor.type.kind is TypeKind.FUNCTIONPROTO and cursor.type.is_function_variadic(),
+            _is_variadic(cursor),
             self._prototype(cursor),
         )
 
     def _prototype(self, cursor: Cursor) -> str:
         parts = [_declarator(each.type.spelling, each.spelling) for each in cursor.get_arguments()]
-        if cursor.type.is_function_variadic():
+        if _is_variadic(cursor):
             parts.append("...")
         path = header_of(cursor)
         assert path is not None
@@ -234,3 +234,8 @@ def _declarator(spelling: str, name: str) -> str:
         return spelling
     element, bracket, length = spelling.partition("[")
     return f"{element} {name}{bracket}{length}"
+
+
+def _is_variadic(cursor: Cursor) -> bool:
+    # A declaration without a parameter list, `f()`, has no prototype to ask.
+    return bool(cursor.type.kind is TypeKind.FUNCTIONPROTO and cursor.type.is_function_variadic())

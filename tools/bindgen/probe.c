@@ -9,6 +9,19 @@
 #include "ggml-opt.h"
 #include "ggml-rpc.h"
 #include "gguf.h"
+#include "ggml-blas.h"
+#include "ggml-cann.h"
+#include "ggml-cuda.h"
+#include "ggml-et.h"
+#include "ggml-hexagon.h"
+#include "ggml-metal.h"
+#include "ggml-opencl.h"
+#include "ggml-sycl.h"
+#include "ggml-virtgpu.h"
+#include "ggml-vulkan.h"
+#include "ggml-webgpu.h"
+#include "ggml-zdnn.h"
+#include "ggml-zendnn.h"
 #include "llama.h"
 #include "mtmd.h"
 #include "mtmd-helper.h"
@@ -450,6 +463,10 @@ int main(void) {
     VALUE(GGUF_VERSION);
     VALUE(GGUF_DEFAULT_ALIGNMENT);
     VALUE(GGML_TENSOR_SIZE);
+    VALUE(GGML_CANN_MAX_DEVICES);
+    VALUE(GGML_CUDA_MAX_DEVICES);
+    VALUE(GGML_SYCL_MAX_DEVICES);
+    VALUE(GGML_VK_MAX_DEVICES);
     RECORD(llama_token_data, struct llama_token_data);
     MEMBER(llama_token_data, struct llama_token_data, id);
     MEMBER(llama_token_data, struct llama_token_data, logit);
