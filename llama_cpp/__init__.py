@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.4.0"
 
 if TYPE_CHECKING:
-    from ._logger import set_verbose
-    from ._utils import suppress_stdout_stderr
-    from .build_info import build_info
+    from ._logger import set_verbose as set_verbose
+    from ._utils import suppress_stdout_stderr as suppress_stdout_stderr
+    from .build_info import build_info as build_info
     from .llama_cpp import *
     from .llama_types import *
 

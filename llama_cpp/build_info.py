@@ -9,6 +9,8 @@ from typing import TypedDict
 from . import llama_cpp as raw
 from .native import library
 
+_FEATURE = re.compile(r"\s*(?:(?P<backend>[^:=]+?) : )?\s*(?P<name>\S+) = (?P<value>\S+)\s*")
+
 
 class BuildInfo(TypedDict):
     """What :func:`build_info` returns."""
@@ -68,7 +70,9 @@ def parse_features(system_info: str) -> dict[str, dict[str, str]]:
     features: dict[str, dict[str, str]] = {}
     backend = ""
     for part in system_info.split("|"):
-        match = re.fullmatch(r"\s*(?:(?P<backend>[^:=]+?) : )?\s*(?P<name>\S+) = (?P<value>\S+)\s*", part)
+        match = re.fullmatch(
+            r"\s*(?:(?P<backend>[^:=]+?) : )?\s*(?P<name>\S+) = (?P<value>\S+)\s*", part
+        )
         if match:
             backend = match["backend"] or backend
             features.setdefault(backend, {})[match["name"]] = match["value"]

@@ -1,4 +1,7 @@
 """tmp"""
-__all__=[]
+
+__all__ = []
+
+
 def find(name, module):
     raise AttributeError(f"module {module!r} has no attribute {name!r}")

@@ -29,7 +29,6 @@ from .native.generated.llama import *
 # The C names of the parameter are kept for scripts that declare functions of their own.
 from .native.own_functions import (
     ctypes_function_for_shared_library,
-    load_shared_library,
 )
 
 # Those that a build lacks are passed over.

@@ -64,8 +64,9 @@ class LoraAdapter(Handle):
 
 
 class ControlVector:
-    """A direction per layer, added to the hidden states (representation engineering,
-    https://arxiv.org/abs/2310.01405).
+    """A direction per layer, added to the hidden states.
+
+    It is the method of representation engineering, https://arxiv.org/abs/2310.01405.
 
     Args:
         data: float32, shape (n, n_embd): the rows are for layers 1, 2, ... n. Layers that are

@@ -17,7 +17,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from ..errors import BusyError, ClosedError
+from ..errors import BusyError, ClosedError, LlamaError
 from ..native.bind import Pointer
 
 
@@ -38,10 +38,12 @@ class Handle:
 
     def __init__(
         self,
-        pointer: Pointer,
+        pointer: Pointer | None,
         free: Callable[[Any], Any] | None = None,
         parent: Handle | None = None,
     ) -> None:
+        if pointer is None:
+            raise LlamaError(f"the engine gave no {type(self).__name__}")
         self._pointer: Pointer | None = pointer
         self._parent = parent
         self._children: weakref.WeakSet[Handle] = weakref.WeakSet()

@@ -52,7 +52,8 @@ class Candidates:
         size = self.struct.size
         address = ctypes.cast(self.struct.data, ctypes.c_void_p).value
         memory = (ctypes.c_char * (size * np.dtype(_ENTRY).itemsize)).from_address(address or 0)
-        return np.frombuffer(memory, _ENTRY, count=size)
+        view: npt.NDArray[np.void] = np.frombuffer(memory, np.dtype(_ENTRY), count=size)  # type: ignore[call-overload]
+        return view
 
     def __len__(self) -> int:
         return int(self.struct.size)
@@ -68,12 +69,12 @@ class Candidates:
         self.struct.size = size
 
     @property
-    def sorted(self) -> bool:
-        """Whether they are in the order of descending logits."""
+    def is_sorted(self) -> bool:
+        """Whether they are in the order of descending logits; reset it after a reordering."""
         return bool(self.struct.sorted)
 
-    @sorted.setter
-    def sorted(self, value: bool) -> None:
+    @is_sorted.setter
+    def is_sorted(self, value: bool) -> None:
         self.struct.sorted = value
 
     @property

@@ -35,7 +35,7 @@ def encoded_path(path: str | bytes | os.PathLike[Any], what: str = "path") -> by
     return raw
 
 
-def encoded_text(text: str | bytes, what: str = "text") -> bytes:
+def encoded_text(text: str | bytes | bytearray, what: str = "text") -> bytes:
     """UTF-8 bytes of a text that may hold NULs; the caller passes its length along.
 
     Raises:
@@ -95,7 +95,7 @@ def token_id(token: int, n_vocab: int) -> int:
     Raises:
         TokenError: It is not.
     """
-    if not isinstance(token, int) and not hasattr(token, "__index__"):
+    if not hasattr(token, "__index__"):
         raise TokenError(f"a token id must be an integer, not {token!r}")
     if not 0 <= token < n_vocab:
         raise TokenError(

@@ -26,6 +26,7 @@ from .batch import Batch
 from .memory import Memory
 from .model import Model
 from .state import State
+from .threads import usable_cores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,8 +87,10 @@ class Context(ExclusiveHandle):
 
     @staticmethod
     def default_params() -> raw.llama_context_params:
-        """The engine's defaults, to be changed and passed to the constructor."""
-        return raw.llama_context_default_params()
+        """The engine's defaults, with a thread per usable core, to be changed and passed on."""
+        params = raw.llama_context_default_params()
+        params.n_threads = params.n_threads_batch = usable_cores()
+        return params
 
     @property
     def memory(self) -> Memory:
@@ -314,8 +317,8 @@ class Context(ExclusiveHandle):
         count = batch.n_tokens
         if not batch.embd_width:
             checks.token_array(batch.tokens[:count].tolist(), self.model.n_vocab)
-        for row, used in zip(batch.seq_ids[:count].tolist(), batch.n_seq_ids[:count].tolist()):
-            for seq_id in row[:used]:
+        for index in range(count):
+            for seq_id in batch.seq_ids[index, : batch.n_seq_ids[index]].tolist():
                 checks.sequence_id(seq_id, self.n_seq_max)
         if any("position" in line or "seq" in line for line in log):
             return SequenceError(
@@ -335,7 +338,8 @@ class Context(ExclusiveHandle):
                 row = function(pointer, index)
                 if row:
                     # The engine moves this buffer at the next decode.
-                    return np.ctypeslib.as_array(row, (width,)).copy()
+                    copied: npt.NDArray[np.float32] = np.ctypeslib.as_array(row, (width,)).copy()
+                    return copied
         finally:
             self.release()
         raise InvalidArgumentError(
@@ -371,7 +375,7 @@ def _check_params(params: raw.llama_context_params, model: Model) -> None:
     for name in ("type_k", "type_v"):
         value = getattr(params, name)
         if value not in KV_TYPES:
-            names = [raw.ggml_type_name(t).decode() for t in KV_TYPES]
+            names = [(raw.ggml_type_name(t) or b"?").decode() for t in KV_TYPES]
             raise ContextError(f"{name}={value} cannot hold a KV cache: use one of {names}")
     checks.in_range("n_batch", params.n_batch, 1, checks.INT32_MAX)
     checks.in_range("n_ctx", params.n_ctx, 0, checks.INT32_MAX)

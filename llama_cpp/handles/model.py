@@ -56,7 +56,7 @@ class Model(Handle):
     @property
     def vocab(self) -> Vocab:
         """The vocabulary; it keeps the model alive."""
-        vocab = self._vocab and self._vocab()
+        vocab = self._vocab() if self._vocab is not None else None
         if vocab is None or vocab.closed:
             vocab = Vocab(self)
             # Weakly: the vocabulary holds the model, and a cycle would delay freeing the weights.
@@ -82,7 +82,7 @@ class Model(Handle):
     @cached_property
     def n_vocab(self) -> int:
         """Tokens in the vocabulary: the width of a row of logits."""
-        return raw.llama_vocab_n_tokens(raw.llama_model_get_vocab(self.pointer))
+        return self.vocab.n_tokens
 
     @cached_property
     def n_ctx_train(self) -> int:

@@ -33,7 +33,7 @@ class Sampler(ExclusiveHandle):
 
     def __init__(
         self,
-        pointer: raw.llama_sampler_p,
+        pointer: raw.llama_sampler_p | None,
         *,
         selects: bool = False,
         vocab: Handle | None = None,
@@ -141,7 +141,7 @@ class SamplerChain(Sampler):
         """The engine's names of the members, in order."""
         pointer = self.pointer
         members = (raw.llama_sampler_chain_get(pointer, i) for i in range(len(self)))
-        return [(raw.llama_sampler_name(member) or b"").decode() for member in members]
+        return [(raw.llama_sampler_name(m) or b"").decode() for m in members if m is not None]
 
     def remove(self, index: int) -> Sampler:
         """Take a member out and own it again.

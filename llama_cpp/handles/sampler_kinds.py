@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .. import llama_cpp as raw
-from ..errors import GrammarError, InvalidArgumentError
+from ..errors import GrammarError
 from . import checks
 from .backend import bridge, collect_errors, take_string
 from .candidates import Candidates
@@ -26,63 +26,65 @@ _ANY = float("inf")
 
 def greedy() -> Sampler:
     """Choose the candidate with the highest logit."""
-    return Sampler(_made(raw.llama_sampler_init_greedy()), selects=True)
+    return Sampler(raw.llama_sampler_init_greedy(), selects=True)
 
 
 def dist(seed: int = RANDOM_SEED) -> Sampler:
     """Choose a candidate at random, by its probability."""
-    return Sampler(_made(raw.llama_sampler_init_dist(_seed(seed))), selects=True)
+    return Sampler(raw.llama_sampler_init_dist(_seed(seed)), selects=True)
 
 
 def top_k(k: int) -> Sampler:
     """Keep the k most likely; k <= 0 keeps all (https://arxiv.org/abs/1904.09751)."""
     checks.in_range("k", k, -checks.INT32_MAX, checks.INT32_MAX)
-    return Sampler(_made(raw.llama_sampler_init_top_k(k)))
+    return Sampler(raw.llama_sampler_init_top_k(k))
 
 
 def top_p(p: float, min_keep: int = 1) -> Sampler:
     """Keep the most likely that sum up to p, "nucleus" (https://arxiv.org/abs/1904.09751)."""
     _number("p", p)
-    return Sampler(_made(raw.llama_sampler_init_top_p(p, _keep(min_keep))))
+    return Sampler(raw.llama_sampler_init_top_p(p, _keep(min_keep)))
 
 
 def min_p(p: float, min_keep: int = 1) -> Sampler:
     """Keep those at least p times as likely as the best (llama.cpp pull request 3841)."""
     _number("p", p)
-    return Sampler(_made(raw.llama_sampler_init_min_p(p, _keep(min_keep))))
+    return Sampler(raw.llama_sampler_init_min_p(p, _keep(min_keep)))
 
 
 def typical(p: float, min_keep: int = 1) -> Sampler:
     """Keep those of about average information (https://arxiv.org/abs/2202.00666)."""
     _number("p", p)
-    return Sampler(_made(raw.llama_sampler_init_typical(p, _keep(min_keep))))
+    return Sampler(raw.llama_sampler_init_typical(p, _keep(min_keep)))
 
 
 def temp(t: float) -> Sampler:
     """Divide the logits by t; t <= 0 leaves only the best one."""
     _number("t", t)
-    return Sampler(_made(raw.llama_sampler_init_temp(t)))
+    return Sampler(raw.llama_sampler_init_temp(t))
 
 
 def temp_ext(t: float, delta: float, exponent: float) -> Sampler:
     """A temperature in [t - delta, t + delta] by the entropy (https://arxiv.org/abs/2309.02772)."""
     for name, value in (("t", t), ("delta", delta), ("exponent", exponent)):
         _number(name, value)
-    return Sampler(_made(raw.llama_sampler_init_temp_ext(t, delta, exponent)))
+    return Sampler(raw.llama_sampler_init_temp_ext(t, delta, exponent))
 
 
 def xtc(p: float, t: float, min_keep: int = 1, seed: int = RANDOM_SEED) -> Sampler:
-    """With probability p, drop all but the least likely of those above t ("exclude top choices",
-    text-generation-webui pull request 6335)."""
+    """With probability p, drop all but the least likely of those above t.
+
+    "Exclude top choices", text-generation-webui pull request 6335.
+    """
     _number("p", p)
     _number("t", t)
-    return Sampler(_made(raw.llama_sampler_init_xtc(p, t, _keep(min_keep), _seed(seed))))
+    return Sampler(raw.llama_sampler_init_xtc(p, t, _keep(min_keep), _seed(seed)))
 
 
 def top_n_sigma(n: float) -> Sampler:
     """Keep logits within n standard deviations of the best (https://arxiv.org/abs/2411.07641)."""
     _number("n", n)
-    return Sampler(_made(raw.llama_sampler_init_top_n_sigma(n)))
+    return Sampler(raw.llama_sampler_init_top_n_sigma(n))
 
 
 def mirostat(
@@ -94,7 +96,7 @@ def mirostat(
     _number("tau", tau)
     _number("eta", eta)
     pointer = raw.llama_sampler_init_mirostat(n_vocab, _seed(seed), tau, eta, m)
-    return Sampler(_made(pointer), selects=True)
+    return Sampler(pointer, selects=True)
 
 
 def mirostat_v2(seed: int = RANDOM_SEED, tau: float = 5.0, eta: float = 0.1) -> Sampler:
@@ -102,16 +104,18 @@ def mirostat_v2(seed: int = RANDOM_SEED, tau: float = 5.0, eta: float = 0.1) -> 
     _number("tau", tau)
     _number("eta", eta)
     pointer = raw.llama_sampler_init_mirostat_v2(_seed(seed), tau, eta)
-    return Sampler(_made(pointer), selects=True)
+    return Sampler(pointer, selects=True)
 
 
 def adaptive_p(target: float, decay: float = 0.9, seed: int = RANDOM_SEED) -> Sampler:
-    """Choose near the probability ``target`` over time; negative: off (llama.cpp pull request
-    17927)."""
+    """Choose near the probability ``target`` over time; negative: off.
+
+    llama.cpp pull request 17927.
+    """
     checks.in_range("target", target, -_ANY, 1.0)
     checks.in_range("decay", decay, 0.0, 0.99)
     pointer = raw.llama_sampler_init_adaptive_p(target, decay, _seed(seed))
-    return Sampler(_made(pointer), selects=True)
+    return Sampler(pointer, selects=True)
 
 
 def penalties(
@@ -131,7 +135,7 @@ def penalties(
     checks.in_range("repeat", repeat, 1e-6, 1e6)
     checks.in_range("freq", freq, -1e6, 1e6)
     checks.in_range("present", present, -1e6, 1e6)
-    return Sampler(_made(raw.llama_sampler_init_penalties(n_vocab, last_n, repeat, freq, present)))
+    return Sampler(raw.llama_sampler_init_penalties(n_vocab, last_n, repeat, freq, present))
 
 
 def dry(
@@ -160,7 +164,7 @@ def dry(
     pointer = raw.llama_sampler_init_dry(
         vocab.pointer, multiplier, base, allowed_length, penalty_last_n, breakers, len(breakers)
     )
-    return Sampler(_made(pointer), vocab=vocab)
+    return Sampler(pointer, vocab=vocab)
 
 
 def logit_bias(n_vocab: int, biases: Mapping[int, float]) -> Sampler:
@@ -171,15 +175,15 @@ def logit_bias(n_vocab: int, biases: Mapping[int, float]) -> Sampler:
         InvalidArgumentError: A bias is NaN.
     """
     entries = (raw.llama_logit_bias * len(biases))()
-    for entry, (token, bias) in zip(entries, biases.items()):
+    for entry, (token, bias) in zip(entries, biases.items(), strict=True):
         checks.in_range(f"the bias of token {token}", bias, -_ANY, _ANY)
         entry.token, entry.bias = checks.token_id(token, n_vocab), bias
-    return Sampler(_made(raw.llama_sampler_init_logit_bias(n_vocab, len(biases), entries)))
+    return Sampler(raw.llama_sampler_init_logit_bias(n_vocab, len(biases), entries))
 
 
 def infill(vocab: Vocab) -> Sampler:
     """For fill-in-the-middle, after top-k and top-p: join equal prefixes, end when in doubt."""
-    return Sampler(_made(raw.llama_sampler_init_infill(vocab.pointer)), vocab=vocab)
+    return Sampler(raw.llama_sampler_init_infill(vocab.pointer), vocab=vocab)
 
 
 def grammar(vocab: Vocab, text: str | bytes, root: str | bytes = "root") -> Sampler:
@@ -266,12 +270,6 @@ def _grammar(
     if pointer is None:
         raise GrammarError("the grammar does not parse, or has no such root rule", list(log))
     return Sampler(pointer, vocab=vocab)
-
-
-def _made(pointer: raw.llama_sampler_p | None) -> raw.llama_sampler_p:
-    if pointer is None:
-        raise InvalidArgumentError("the engine refused to create the sampler")
-    return pointer
 
 
 def _seed(seed: int) -> int:

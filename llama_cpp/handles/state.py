@@ -172,7 +172,9 @@ class State:
 def _check_flags(flags: int) -> None:
     # With ON_DEVICE a state is a reference into the context, and the engine throws across C when
     # it is set elsewhere.
-    checks.in_range("flags", flags, 0, raw.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY, "ON_DEVICE is not offered")
+    checks.in_range(
+        "flags", flags, 0, raw.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY, "ON_DEVICE is not offered"
+    )
 
 
 def _bytes_in(state: bytes) -> Any:

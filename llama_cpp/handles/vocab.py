@@ -230,5 +230,3 @@ class Vocab(Handle):
                     f"the model asks for a {name.upper()} token but names none: call with "
                     "add_special=False"
                 )
-
-

@@ -14,11 +14,14 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from ..errors import PointerTypeError, SymbolMissingError
 
-_CFuncPtr = ctypes._CFuncPtr  # type: ignore[attr-defined]
+if TYPE_CHECKING:
+    _CFuncPtr = Any
+else:
+    _CFuncPtr = ctypes._CFuncPtr
 
 
 class Pointer(int):
@@ -68,6 +71,7 @@ class CallbackParameter:
         self.function_type = function_type
 
     def from_param(self, value: Any) -> Any:
+        """Convert an argument for ctypes, which calls this."""
         if value is None or isinstance(value, self.function_type):
             return value
         if isinstance(value, _CFuncPtr | ctypes.c_void_p):
@@ -108,6 +112,11 @@ class Function(_CFuncPtr):  # type: ignore[misc]
     _conversions: Mapping[type[Pointer], Mapping[type[Pointer], Callable[[Any], Any]]] = {}
 
     def __call__(self, *arguments: Any) -> Any:
+        """Call the native function.
+
+        Raises:
+            PointerTypeError: A pointer of another kind, or NULL where the function needs a handle.
+        """
         try:
             return _call(self, *arguments)
         except ctypes.ArgumentError:
@@ -121,7 +130,8 @@ class Function(_CFuncPtr):  # type: ignore[misc]
 
     def _convert(self, arguments: Sequence[Any]) -> list[Any]:
         converted = list(arguments)
-        for index, (parameter, value) in enumerate(zip(self.argtypes or (), arguments)):
+        pairs = zip(self.argtypes or (), arguments, strict=False)  # C takes more than it declares
+        for index, (parameter, value) in enumerate(pairs):
             nullable = isinstance(parameter, Nullable)
             kind = parameter.kind if nullable else parameter
             if not (isinstance(kind, type) and issubclass(kind, Pointer)):
@@ -175,9 +185,9 @@ def _typed_result(kind: type[Pointer]) -> Callable[[Any, Any, Any], Pointer | No
 def _missing(name: str, path: str, prototype: str) -> Callable[..., NoReturn]:
     def missing(*arguments: Any) -> NoReturn:
         raise SymbolMissingError(
-            f"{name} is not in {path}. The bindings are generated for the llama.cpp commit that "
-            "llama_cpp.build_info() names; rebuild the package, or point LLAMA_CPP_LIB_PATH at a "
-            "build of that commit."
+            f"{name} is not in {path}: the libraries were built without the backend that it "
+            "belongs to, or from another llama.cpp commit. llama_cpp.build_info() lists both; "
+            "rebuild the package, for example with CMAKE_ARGS=-DGGML_CUDA=ON."
         )
 
     missing.__name__ = missing.__qualname__ = name
@@ -214,7 +224,7 @@ class Library(ctypes.CDLL):
             function.argtypes = argtypes
             if isinstance(restype, type) and issubclass(restype, Pointer):
                 function.restype = ctypes.c_void_p
-                function.errcheck = _typed_result(restype)
+                function.errcheck = _typed_result(restype)  # type: ignore[assignment]
             else:
                 function.restype = restype
             function.__doc__ = prototype

@@ -106,7 +106,7 @@ def check(library: Library) -> None:
 def _differences(
     library: Library, name: str, struct: type[ctypes.Structure], expected: Mapping[str, Any]
 ) -> str:
-    # The library binds functions with our struct sizes; a plain handle of the same library does not.
+    # A plain handle of the library: Library itself would bind with our struct sizes.
     try:
         function = ctypes.CDLL(library._name, handle=library._handle)[name]
     except AttributeError:

@@ -143,15 +143,14 @@ def _not_found(stem: str) -> str:
 
 
 def _add_dll_folders(folder: Path) -> None:
-    if sys.platform != "win32":
-        return
-    candidates = [folder]
-    for variable in _WINDOWS_TOOLKITS:
-        if root := os.environ.get(variable):
-            candidates += [Path(root) / "bin", Path(root) / "bin" / "x64", Path(root) / "lib"]
-    for candidate in candidates:
-        if candidate.is_dir() and not any(str(candidate) == d.path for d in _dll_folders):
-            _dll_folders.append(os.add_dll_directory(str(candidate)))
+    if sys.platform == "win32":
+        candidates = [folder]
+        for variable in _WINDOWS_TOOLKITS:
+            if root := os.environ.get(variable):
+                candidates += [Path(root) / "bin", Path(root) / "bin" / "x64", Path(root) / "lib"]
+        for candidate in candidates:
+            if candidate.is_dir() and not any(str(candidate) == d.path for d in _dll_folders):
+                _dll_folders.append(os.add_dll_directory(str(candidate)))
 
 
 # What the dynamic loaders of Linux, macOS and Windows say of a missing dependency.

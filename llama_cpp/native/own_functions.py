@@ -7,8 +7,8 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .library import _add_dll_folders, _explain, file_names
 from ..errors import LibraryNotFoundError
+from .library import _add_dll_folders, _explain, file_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,0 +1,52 @@
+# Everything runs in a virtual environment of its own; only Python, a C++ compiler and make must be
+# there. `make demo` and `make test` are all that a fresh clone needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BUILT := $(VENV)/.built
+# What the native libraries and the environment are made from. A change here builds again, and
+# compiles only what changed.
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/* bridge/*) \
+           vendor/fetch_llama_cpp.py vendor/llama.cpp.toml vendor/llama.cpp.lock
+
+.PHONY: build demo test lint format types bindings bench clean
+
+build: $(BUILT)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Without build isolation the build folder stays valid from one build to the next.
+$(BUILT): $(BIN)/python $(SOURCES)
+	$(BIN)/python -m pip install --quiet --upgrade pip "scikit-build-core[pyproject]>=0.10" "cmake>=3.21" ninja
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[test,dev]"
+	touch $@
+
+demo: build
+	$(BIN)/python examples/low_level_api/raw_loop.py
+	$(BIN)/python examples/low_level_api/handles_loop.py
+
+test: build
+	$(BIN)/python -m pytest
+
+lint: build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: build
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: build
+	$(BIN)/mypy
+
+bindings: build
+	$(BIN)/python -m tools.bindgen
+	$(BIN)/python -m pytest --quiet tests/native/test_bindings.py
+
+bench: build
+	$(BIN)/python benchmarks/overhead.py
+
+clean:
+	rm -rf build dist $(VENV) vendor/llama.cpp .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,72 @@
+"""Generate text with nothing but the C API: load, tokenize, batch, decode, greedy, free.
+
+    python examples/low_level_api/raw_loop.py [model.gguf] [prompt]
+
+Every name is one of llama.h. Without a model it writes a tiny one with random weights, so the text
+means nothing; the calls are those of a real program.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+from tiny_gguf import model_from_arguments
+
+import llama_cpp
+
+MAX_TOKENS = 32
+
+
+def main() -> int:
+    """Run the loop once; return the exit status."""
+    path, prompt = model_from_arguments(sys.argv[1:])
+
+    llama_cpp.llama_backend_init()
+    model = llama_cpp.llama_model_load_from_file(
+        path.encode(), llama_cpp.llama_model_default_params()
+    )
+    if model is None:
+        print(f"cannot load {path}", file=sys.stderr)
+        return 1
+    vocab = llama_cpp.llama_model_get_vocab(model)
+    assert vocab is not None  # every model has one
+
+    text = prompt.encode()
+    tokens = (llama_cpp.llama_token * (len(text) + 2))()
+    n_tokens = llama_cpp.llama_tokenize(vocab, text, len(text), tokens, len(tokens), True, True)
+
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx = n_tokens + MAX_TOKENS
+    params.n_batch = max(n_tokens, 1)
+    context = llama_cpp.llama_init_from_model(model, params)
+    sampler = llama_cpp.llama_sampler_init_greedy()
+    if context is None or sampler is None:
+        print("cannot create a context", file=sys.stderr)
+        return 1
+
+    print(prompt, end="", flush=True)
+    piece = ctypes.create_string_buffer(256)
+    batch = llama_cpp.llama_batch_get_one(tokens, n_tokens)
+    for _ in range(MAX_TOKENS):
+        if llama_cpp.llama_decode(context, batch) != 0:
+            print("decode failed", file=sys.stderr)
+            return 1
+        token = llama_cpp.llama_sampler_sample(sampler, context, -1)
+        if llama_cpp.llama_vocab_is_eog(vocab, token):
+            break
+        length = llama_cpp.llama_token_to_piece(vocab, token, piece, len(piece), 0, False)
+        print(piece.raw[: max(length, 0)].decode("utf-8", "replace"), end="", flush=True)
+        next_token = (llama_cpp.llama_token * 1)(token)  # the batch points at it: keep it
+        batch = llama_cpp.llama_batch_get_one(next_token, 1)
+    print()
+
+    llama_cpp.llama_sampler_free(sampler)
+    llama_cpp.llama_free(context)
+    llama_cpp.llama_model_free(model)
+    llama_cpp.llama_backend_free()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
