@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from ..errors import (
     UnknownArchitectureError,
 )
 from ..native.generated.bridge import SIGNATURES
-from ..native.library import load
+from ..native.library import load, search_folders
 from ..native.logs import collect_errors
 
 __all__ = [
@@ -43,6 +44,10 @@ _TRUNCATED = re.compile(r"not within the file bounds|corrupted or incomplete|une
 def start_backend() -> None:
     """Initialize llama.cpp and its backends, once per process."""
     raw.llama_backend_init()
+    if not raw.ggml_backend_reg_count():
+        # A build with GGML_BACKEND_DL has its backends in libraries of their own.
+        for folder in search_folders():
+            raw.ggml_backend_load_all_from_path(os.fsencode(folder))
 
 
 @functools.cache
