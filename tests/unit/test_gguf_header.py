@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 import io
-import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf_bytes import (
+    ARRAY,
+    BOOL,
+    F32,
+    F64,
+    I8,
+    I16,
+    I32,
+    I64,
+    SMALL,
+    STRING,
+    TENSOR_Q4_0,
+    U8,
+    U16,
+    U32,
+    U64,
+    array,
+    gguf,
+    pair,
+    tensor,
+    text,
+    u32,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,64 +43,7 @@ from llama_cpp.handles.gguf_header import GGUFHeader, read_header
 VENDORED = Path(__file__).parents[2] / "vendor" / "llama.cpp"
 VOCABULARIES = sorted((VENDORED / "models").glob("ggml-vocab-*.gguf"))
 
-U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
-TENSOR_F32, TENSOR_Q4_0 = 0, 2
 Save = Callable[[bytes], Path]
-
-
-def text(value: str | bytes) -> bytes:
-    raw = value.encode() if isinstance(value, str) else value
-    return struct.pack("=Q", len(raw)) + raw
-
-
-def pair(key: str | bytes, kind: int, value: bytes) -> bytes:
-    return text(key) + struct.pack("=i", kind) + value
-
-
-def array(key: str, kind: int, length: int, items: bytes) -> bytes:
-    return pair(key, ARRAY, struct.pack("=iQ", kind, length) + items)
-
-
-def u32(value: int) -> bytes:
-    return struct.pack("=I", value)
-
-
-def tensor(
-    name: str | bytes = "t",
-    dims: tuple[int, ...] = (4,),
-    kind: int = TENSOR_F32,
-    offset: int = 0,
-    dim_count: int | None = None,
-) -> bytes:
-    count = len(dims) if dim_count is None else dim_count
-    return text(name) + struct.pack(f"=I{len(dims)}qiQ", count, *dims, kind, offset)
-
-
-def gguf(
-    *pairs: bytes,
-    tensors: tuple[bytes, ...] = (),
-    data: int = 0,
-    version: int = 3,
-    alignment: int = 32,
-    counts: tuple[int, int] | None = None,
-) -> bytes:
-    counted = struct.pack("=qq", *(counts or (len(tensors), len(pairs))))
-    header = b"GGUF" + u32(version) + counted + b"".join(pairs) + b"".join(tensors)
-    padding = bytes(-len(header) % alignment) if tensors else b""
-    return header + padding + bytes(data)
-
-
-SMALL = gguf(
-    pair("general.architecture", STRING, text("llama")),
-    pair("general.type", STRING, text("model")),
-    pair("general.alignment", U32, u32(64)),
-    pair("split.count", U16, struct.pack("=H", 3)),
-    array("tokenizer.ggml.tokens", STRING, 3, text("a") + text("") + text("ccc")),
-    array("tokenizer.ggml.scores", F32, 3, struct.pack("=3f", 1, 2, 3)),
-    tensors=(tensor("a", (3, 2)), tensor("b", (32, 2), TENSOR_Q4_0, offset=64)),
-    data=64 + 36,
-    alignment=64,
-)
 
 
 @pytest.fixture
@@ -169,7 +133,6 @@ def test_a_vocabulary_larger_than_a_chunk(save: Save) -> None:
     assert header.metadata == {"after": "here"}
 
 
-@pytest.mark.skipif(not VOCABULARIES, reason="llama.cpp has not been fetched into vendor/")
 @pytest.mark.parametrize("path", VOCABULARIES, ids=lambda path: path.stem)
 def test_vocabularies_of_llama_cpp(path: Path) -> None:
     header = read_header(path)
@@ -211,163 +174,6 @@ def test_tensor_data_is_not_read(save: Save, monkeypatch: pytest.MonkeyPatch) ->
 
 
 # Paths
-
-
-def test_path_kinds(save: Save) -> None:
-    path = save(SMALL)
-    expected = read_header(path)
-    assert read_header(str(path)) == expected
-    assert read_header(os.fsencode(path)) == expected
-
-
-def test_path_outside_of_ascii(tmp_path: Path) -> None:
-    path = tmp_path / "modèle 模型.gguf"
-    path.write_bytes(SMALL)
-    assert read_header(path).architecture == "llama"
-
-
-@pytest.mark.parametrize("path", [None, 3, 1.5])
-def test_path_of_another_type(path: Any) -> None:
-    with pytest.raises(TypeError):
-        read_header(path)
-
-
-@pytest.mark.parametrize("path", ["a\0b.gguf", b"a\0b.gguf"])
-def test_path_with_nul(path: str | bytes) -> None:
-    with pytest.raises(errors.TextError, match="NUL"):
-        read_header(path)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows paths may hold lone surrogates")
-def test_path_that_cannot_be_encoded() -> None:
-    with pytest.raises(errors.TextError, match="cannot be encoded"):
-        read_header("\ud800.gguf")
-
-
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(errors.ModelNotFoundError, match=r"missing\.gguf"):
-        read_header(tmp_path / "missing.gguf")
-
-
-def test_file_used_as_folder(save: Save) -> None:
-    with pytest.raises(errors.ModelNotFoundError):
-        read_header(save(SMALL) / "model.gguf")
-
-
-def test_empty_path() -> None:
-    with pytest.raises(errors.ModelNotFoundError):
-        read_header("")
-
-
-def test_tilde_is_not_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "model.gguf").write_bytes(SMALL)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    with pytest.raises(errors.ModelNotFoundError, match="'~' is not expanded"):
-        read_header("~/model.gguf")
-
-
-def test_dangling_link(tmp_path: Path) -> None:
-    link = tmp_path / "link.gguf"
-    try:
-        link.symlink_to(tmp_path / "gone.gguf")
-    except OSError:
-        pytest.skip("this user may not create links")
-    with pytest.raises(errors.ModelNotFoundError, match="link whose target is missing"):
-        read_header(link)
-
-
-def test_folder(tmp_path: Path) -> None:
-    with pytest.raises(errors.ModelIsDirectoryError, match="folder"):
-        read_header(tmp_path)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs on this system")
-def test_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.gguf")
-    with pytest.raises(errors.ModelLoadError, match="pipe"):
-        read_header(tmp_path / "pipe.gguf")
-
-
-def test_path_that_is_too_long(tmp_path: Path) -> None:
-    with pytest.raises(errors.ModelLoadError, match="gguf"):
-        read_header(tmp_path / ("x" * 5000 + ".gguf"))
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0,
-    reason="root may read everything, and Windows has no such modes",
-)
-def test_file_without_read_permission(save: Save) -> None:
-    path = save(SMALL)
-    path.chmod(0)
-    with pytest.raises(errors.ModelPermissionError, match="may not be read"):
-        read_header(path)
-
-
-@pytest.mark.parametrize(
-    ("failure", "expected"),
-    [
-        (PermissionError(errno.EACCES, "Permission denied"), errors.ModelPermissionError),
-        (FileNotFoundError(errno.ENOENT, "deleted meanwhile"), errors.ModelNotFoundError),
-        (OSError(errno.EIO, "Input/output error"), errors.ModelLoadError),
-        (OSError("without a number"), errors.ModelLoadError),
-    ],
-)
-@pytest.mark.parametrize("step", ["open", "stat"])
-def test_failures_of_the_operating_system(
-    save: Save,
-    monkeypatch: pytest.MonkeyPatch,
-    failure: OSError,
-    expected: type[Exception],
-    step: str,
-) -> None:
-    def fail(*_: object) -> None:
-        raise failure
-
-    path = save(SMALL)
-    with monkeypatch.context() as patched:
-        if step == "open":
-            patched.setattr(gguf_header, "open", fail, raising=False)
-        else:
-            patched.setattr(os, "stat", fail)
-        with pytest.raises(errors.ModelLoadError) as caught:
-            read_header(path)
-    assert type(caught.value) is expected
-    assert caught.value.__cause__ is failure
-
-
-class BrokenFile(io.FileIO):
-    def read(self, size: int | None = -1, /) -> bytes:
-        raise OSError(errno.EIO, "Input/output error")
-
-
-class ShrinkingFile(io.FileIO):
-    def read(self, size: int | None = -1, /) -> bytes:
-        return super().read(40 - self.tell())
-
-
-@pytest.mark.parametrize(
-    ("file_class", "expected", "message"),
-    [
-        (BrokenFile, errors.ModelLoadError, "Input/output error"),
-        (ShrinkingFile, errors.TruncatedModelError, "has 40 bytes"),
-    ],
-)
-def test_failures_while_reading(
-    save: Save,
-    monkeypatch: pytest.MonkeyPatch,
-    file_class: type[io.FileIO],
-    expected: type[Exception],
-    message: str,
-) -> None:
-    monkeypatch.setattr(gguf_header, "open", file_class, raising=False)
-    with pytest.raises(expected, match=message) as caught:
-        read_header(save(SMALL))
-    assert type(caught.value) is expected
-
-
-# Files that are not GGUF
 
 
 @pytest.mark.parametrize(
