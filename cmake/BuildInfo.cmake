@@ -23,13 +23,24 @@ if(GGML_NATIVE AND NOT CMAKE_CROSSCOMPILING AND CMAKE_C_COMPILER_ID MATCHES "GNU
         endif()
     endforeach()
 endif()
-foreach(_set SSE4_2 AVX AVX2 FMA F16C BMI2 AVXVNNI AVX512F AVX512VBMI AVX512VNNI AVX512BF16
-             AMX_TILE AMX_INT8 AMX_BF16 ARM_NEON ARM_FEATURE_DOTPROD ARM_FEATURE_MATMUL_INT8
-             ARM_FEATURE_FP16_VECTOR_ARITHMETIC ARM_FEATURE_SVE ARM_FEATURE_SME)
-    if(_macros MATCHES "#define __${_set}__? 1" OR GGML_${_set})
+# Pairs of the compiler's macro and, for builds that are not native, llama.cpp's option.
+set(_x86_sets SSE4_2=SSE42 AVX=AVX AVX2=AVX2 FMA=FMA F16C=F16C BMI2=BMI2 AVXVNNI=AVX_VNNI
+              AVX512F=AVX512 AVX512VBMI=AVX512_VBMI AVX512VNNI=AVX512_VNNI AVX512BF16=AVX512_BF16
+              AMX_TILE=AMX_TILE AMX_INT8=AMX_INT8 AMX_BF16=AMX_BF16)
+set(_other_sets ARM_NEON ARM_FEATURE_DOTPROD ARM_FEATURE_MATMUL_INT8
+                ARM_FEATURE_FP16_VECTOR_ARITHMETIC ARM_FEATURE_SVE ARM_FEATURE_SME)
+foreach(_pair IN LISTS _x86_sets _other_sets)
+    string(REPLACE "=" ";" _pair "${_pair}")
+    list(GET _pair 0 _set)
+    list(GET _pair -1 _option)
+    if(_macros MATCHES "#define __${_set}(__)? 1"
+       OR (NOT GGML_NATIVE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND GGML_${_option}))
         list(APPEND _instruction_sets ${_set})
     endif()
 endforeach()
+if(GGML_CPU_ALL_VARIANTS)
+    set(_instruction_sets "")  # the one that fits is chosen at run time
+endif()
 
 # string(JSON) escapes nothing, so quotes and backslashes of paths and flags are escaped here.
 function(json_string text result)

@@ -4,8 +4,13 @@
 
 #include <cstdio>
 
-#include "llama-impl.h"
+#if __has_include("llama-impl.h")
+#    include "llama-impl.h"
+#    define LOG_ERROR_LINE(...) llama_log_internal(GGML_LOG_LEVEL_ERROR, __VA_ARGS__)
+#else
+#    include "ggml-impl.h"
+#    define LOG_ERROR_LINE(...) ggml_log_internal(GGML_LOG_LEVEL_ERROR, __VA_ARGS__)
+#endif
 
 #undef fprintf
-#define fprintf(stream, ...) \
-    (static_cast<void>(stream), llama_log_internal(GGML_LOG_LEVEL_ERROR, __VA_ARGS__))
+#define fprintf(stream, ...) (static_cast<void>(stream), LOG_ERROR_LINE(__VA_ARGS__))
