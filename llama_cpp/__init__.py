@@ -11,35 +11,90 @@ Everything is imported on first use, so importing the package costs next to noth
 
 from __future__ import annotations
 
+import functools
 import importlib
-from typing import TYPE_CHECKING, Any
+import os
+
+TYPE_CHECKING = False  # importing typing would be most of this module's import time
 
 __version__ = "0.4.0"
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ._logger import set_verbose as set_verbose
     from ._utils import suppress_stdout_stderr as suppress_stdout_stderr
-    from .build_info import build_info as build_info
+    from ._build_info import build_info as build_info
     from .llama_cpp import *
     from .llama_types import *
 
 # Public names that are not raw C API, and the module that each comes from.
+_TYPES = """
+    ChatCompletion ChatCompletionChoice ChatCompletionChunk ChatCompletionChunkChoice
+    ChatCompletionChunkDelta ChatCompletionChunkDeltaEmpty ChatCompletionFunction
+    ChatCompletionFunctionCall ChatCompletionFunctionCallOption ChatCompletionFunctionParameters
+    ChatCompletionFunctions ChatCompletionLogprobToken ChatCompletionLogprobs
+    ChatCompletionMessage ChatCompletionMessageToolCall ChatCompletionMessageToolCallChunk
+    ChatCompletionMessageToolCallChunkFunction ChatCompletionMessageToolCallFunction
+    ChatCompletionNamedToolChoice ChatCompletionNamedToolChoiceFunction
+    ChatCompletionRequestAssistantMessage ChatCompletionRequestAssistantMessageFunctionCall
+    ChatCompletionRequestFunctionCall ChatCompletionRequestFunctionCallOption
+    ChatCompletionRequestFunctionMessage ChatCompletionRequestMessage
+    ChatCompletionRequestMessageContentPart ChatCompletionRequestMessageContentPartAudio
+    ChatCompletionRequestMessageContentPartAudioInput
+    ChatCompletionRequestMessageContentPartImage
+    ChatCompletionRequestMessageContentPartImageImageUrl
+    ChatCompletionRequestMessageContentPartText ChatCompletionRequestResponseFormat
+    ChatCompletionRequestSystemMessage ChatCompletionRequestToolMessage
+    ChatCompletionRequestUserMessage ChatCompletionResponseChoice ChatCompletionResponseFunction
+    ChatCompletionResponseFunctionCall ChatCompletionResponseMessage
+    ChatCompletionStreamResponse ChatCompletionStreamResponseChoice
+    ChatCompletionStreamResponseDelta ChatCompletionStreamResponseDeltaEmpty
+    ChatCompletionStreamResponseDeltaFunctionCall ChatCompletionTool
+    ChatCompletionToolChoiceOption ChatCompletionToolFunction ChatCompletionTopLogprobToken
+    Completion CompletionChoice CompletionChunk CompletionLogprobs CompletionUsage
+    CreateChatCompletionResponse CreateChatCompletionStreamResponse CreateCompletionResponse
+    CreateCompletionStreamResponse CreateEmbeddingResponse Embedding EmbeddingData
+    EmbeddingUsage JsonType PromptTokensDetails
+""".split()
 _MODULES = {
-    "build_info": "build_info",
+    **dict.fromkeys(_TYPES, "llama_types"),
+    "build_info": "_build_info",
     "set_verbose": "_logger",
     "suppress_stdout_stderr": "_utils",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        # Asked for by `import *`, which would miss what is not imported yet.
+        return sorted({*_MODULES, *_import("llama_cpp").__getattr__(name)})
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f".{_MODULES.get(name, 'llama_cpp')}", __name__)
-    value = getattr(module, name)
+    if name in _MODULES:
+        value = getattr(_import(_MODULES[name]), name)
+    else:
+        # `import llama_cpp` is enough for `llama_cpp.llama_cpp.llama_n_ctx`.
+        value = _import(name) if name in _submodules() else _raw(name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    raw = importlib.import_module(".llama_cpp", __name__)
-    return sorted({*globals(), *_MODULES, *dir(raw)})
+    return sorted({*globals(), *_MODULES, *dir(_import("llama_cpp"))})
+
+
+def _import(module: str) -> Any:
+    return importlib.import_module(f".{module}", __name__)
+
+
+@functools.cache
+def _submodules() -> frozenset[str]:
+    return frozenset(entry.partition(".")[0] for folder in __path__ for entry in os.listdir(folder))
+
+
+def _raw(name: str) -> Any:
+    try:
+        return getattr(_import("llama_cpp"), name)
+    except AttributeError:
+        raise _import("legacy").unknown(name, __name__, __dir__()) from None

@@ -15,6 +15,7 @@ Nothing here is checked beyond pointer kinds: a wrong size or index crashes as i
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING as TYPE_CHECKING
 from typing import Any
 
 from .native import canary, library, logs
@@ -26,10 +27,11 @@ from .native.generated.backends import *
 from .native.generated.ggml import *
 from .native.generated.llama import *
 
-# The C names of the parameter are kept for scripts that declare functions of their own.
+# For scripts that declare functions of their own.
 from .native.own_functions import (
-    ctypes_function_for_shared_library,
+    ctypes_function_for_shared_library as ctypes_function_for_shared_library,
 )
+from .native.own_functions import load_shared_library as load_shared_library
 
 # Those that a build lacks are passed over.
 _GGML_LIBRARIES = ("ggml-base", "ggml", "ggml-cpu", "ggml-rpc", "ggml-blas", "ggml-cann",
@@ -47,6 +49,9 @@ ctypes_function = ctypes_function_for_shared_library(_lib)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        # Asked for by `import *`, which would miss the functions that are not bound yet.
+        return [each for each in __dir__() if each.lower().startswith(("llama_", "ggml_", "gguf_"))]
     if name in _llama.SIGNATURES:
         function = _lib.bind(name)
     elif name in _GGML_SIGNATURES:

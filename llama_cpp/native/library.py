@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import re
+import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ _CPUINFO_FLAGS = {
 }
 
 _loaded: dict[str, Library] = {}
+_checked: set[Path] = set()
 _dll_folders: list[Any] = []  # closing one would take the folder from the search path again
 
 
@@ -86,12 +88,15 @@ def load(stem: str, signatures: Mapping[str, Signature]) -> Library:
         path = find(stem)
         if path is None:
             raise LibraryNotFoundError(_not_found(stem))
-        check_processor(path.parent)
-        _add_dll_folders(path.parent)
+        if path.parent not in _checked:
+            check_complete(path.parent)
+            check_processor(path.parent)
+            _checked.add(path.parent)
+        add_dll_folders(path.parent)
         try:
             _loaded[stem] = Library(str(path), signatures)
         except OSError as error:
-            raise _explain(path, error) from error
+            raise explain(path, error) from error
     return _loaded[stem]
 
 
@@ -101,6 +106,32 @@ def build_info_file() -> Path | None:
         if (folder / "build_info.json").is_file():
             return folder / "build_info.json"
     return None
+
+
+def check_complete(folder: Path) -> None:
+    """Refuse truncated libraries: the dynamic loader of Linux would die of them, with SIGBUS.
+
+    Raises:
+        LibraryError: A file ends before its own header says it should.
+    """
+    for path in folder.glob("lib*.so"):
+        if _is_truncated(path):
+            raise LibraryError(f"{path} is damaged: a part of it is missing. Reinstall the package.")
+
+
+def _is_truncated(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            header = file.read(64)
+            size = file.seek(0, os.SEEK_END)
+    except OSError:
+        return False
+    if len(header) < 64 or not header.startswith(b"\x7fELF\2"):
+        return False
+    order = "<" if header[5] == 1 else ">"
+    (sections,) = struct.unpack_from(f"{order}Q", header, 0x28)  # the table at the end of a file
+    section_size, count = struct.unpack_from(f"{order}HH", header, 0x3A)
+    return bool(sections + section_size * count > size)
 
 
 def check_processor(folder: Path, cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
@@ -142,7 +173,8 @@ def _not_found(stem: str) -> str:
     return f"The native library {stem!r} is not there. Tried:\n  {tried}\n{cure}"
 
 
-def _add_dll_folders(folder: Path) -> None:
+def add_dll_folders(folder: Path) -> None:
+    """On Windows, let the loader find what the libraries of ``folder`` depend on."""
     if sys.platform == "win32":
         candidates = [folder]
         for variable in _WINDOWS_TOOLKITS:
@@ -160,6 +192,10 @@ _MISSING_DEPENDENCY = (
     re.compile(r"Could not find module '(?P<name>[^']+)' \(or one of its dependencies\)"),
 )
 
+_DAMAGED = re.compile(
+    r"invalid ELF header|wrong ELF class|wrong architecture|file too short|cannot read file data"
+)
+
 _DEPENDENCY_CURES = {
     "cuda": "install the CUDA run time that the build used, and let the loader find it",
     "cublas": "install the CUDA run time that the build used, and let the loader find it",
@@ -174,13 +210,16 @@ _DEPENDENCY_CURES = {
 }
 
 
-def _explain(path: Path, error: OSError) -> LibraryError:
+def explain(path: Path, error: OSError) -> LibraryError:
+    """Return the error to raise when the loader refused ``path``, with the cure."""
     text = str(error)
     for pattern in _MISSING_DEPENDENCY:
         match = pattern.search(text)
         if match is None:
             continue
         name = match["name"]
+        if name == str(path):  # Windows does not tell which one
+            name = "a library"
         cure = next(
             (cure for part, cure in _DEPENDENCY_CURES.items() if part in name.lower()),
             "install the package that holds it, or rebuild without the backend that needs it",
@@ -189,7 +228,7 @@ def _explain(path: Path, error: OSError) -> LibraryError:
             f"{path} cannot be loaded, because {name}, which it depends on, is not to be found. "
             f"Cure: {cure}. The loader said: {text}"
         )
-    if "invalid ELF header" in text or "wrong ELF class" in text or "wrong architecture" in text:
+    if _DAMAGED.search(text):
         cure = "it is damaged, or built for another kind of machine: reinstall the package"
     elif "GLIBC" in text or "version `" in text:
         cure = "it was built on a newer system than this one: build it here"

@@ -118,7 +118,9 @@ def _detach() -> None:
         ("mtmd", MTMD, "mtmd_helper_log_set"),
     ):
         if stem in names_of_loaded():
-            load(stem, table).bind(name)(ctypes.c_void_p(noop_callback()), None)
+            set_log = load(stem, table).find(name)  # a foreign library may have been refused
+            if set_log is not None:
+                set_log(ctypes.c_void_p(noop_callback()), None)
 
 
 def set_verbose(verbose: bool) -> None:

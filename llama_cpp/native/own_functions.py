@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..errors import LibraryNotFoundError
-from .library import _add_dll_folders, _explain, file_names
+from .library import add_dll_folders, explain, file_names
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def load_shared_library(lib_base_name: str, base_path: pathlib.Path) -> ctypes.CDLL:
+def load_shared_library(lib_base_name: str, base_path: pathlib.Path | str) -> ctypes.CDLL:
     """Load a shared library from a folder.
 
     Args:
@@ -24,14 +24,15 @@ def load_shared_library(lib_base_name: str, base_path: pathlib.Path) -> ctypes.C
         LibraryNotFoundError: It, or something that it depends on, is not there.
         LibraryError: It cannot be loaded.
     """
-    candidates = [base_path / name for name in file_names(lib_base_name)]
+    folder = pathlib.Path(base_path)
+    candidates = [folder / name for name in file_names(lib_base_name)]
     for path in candidates:
         if path.exists():
-            _add_dll_folders(base_path)
+            add_dll_folders(folder)
             try:
                 return ctypes.CDLL(str(path))
             except OSError as error:
-                raise _explain(path, error) from error
+                raise explain(path, error) from error
     tried = ", ".join(map(str, candidates))
     raise LibraryNotFoundError(f"there is no shared library {lib_base_name!r}. Tried: {tried}")
 

@@ -1,0 +1,11 @@
+"""The names of llama-cpp-python's ``_ggml`` module: the loaded ggml library.
+
+Its functions are in ``llama_cpp.llama_cpp``, typed.
+"""
+
+from __future__ import annotations
+
+from .native import library
+from .native.generated import backends, ggml
+
+libggml = library.load("ggml", {**ggml.SIGNATURES, **backends.SIGNATURES})
