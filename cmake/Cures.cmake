@@ -17,8 +17,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
     list(APPEND LLAMA_CPP_CURES "amx-tile-config")
 endif()
 
-# The grammar parser, the tokenizer's regex code and the AMX check print their errors; a library
-# must not, and Python wants the text in the exception.
+# The grammar parser, the tokenizer's regex code, the JSON schema converter and the AMX check print
+# their errors; a library must not, and Python wants the text in the exception.
 if(MSVC)
     set(_force_include "/FI${CMAKE_CURRENT_SOURCE_DIR}/cmake/log_to_callback.h")
 else()
@@ -27,6 +27,9 @@ endif()
 set_source_files_properties("${LLAMA_CPP_DIR}/src/llama-grammar.cpp"
                             "${LLAMA_CPP_DIR}/src/unicode.cpp"
                             TARGET_DIRECTORY llama PROPERTIES COMPILE_OPTIONS "${_force_include}")
+set_source_files_properties("${LLAMA_CPP_DIR}/common/json-schema-to-grammar.cpp"
+                            TARGET_DIRECTORY llama-common
+                            PROPERTIES COMPILE_OPTIONS "${_force_include}")
 if(_cpu_targets)
     set_source_files_properties("${_amx_dir}/amx.cpp" TARGET_DIRECTORY ${_cpu_targets}
                                 PROPERTIES COMPILE_OPTIONS "${_force_include}")

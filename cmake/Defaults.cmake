@@ -27,8 +27,3 @@ endif()
 # The vendored tree is no git checkout of its own, and git would report OUR commit as llama.cpp's.
 set(LLAMA_BUILD_COMMIT "${LLAMA_CPP_PIN}" CACHE STRING "llama.cpp commit" FORCE)
 set(LLAMA_BUILD_NUMBER 0 CACHE STRING "llama.cpp build number")
-
-# The engine's options that you or the lines above set, for BuildInfo.cmake.
-get_cmake_property(ENGINE_OPTIONS CACHE_VARIABLES)
-list(FILTER ENGINE_OPTIONS INCLUDE REGEX "^(GGML|LLAMA|MTMD)_[A-Z0-9_]+$")
-list(FILTER ENGINE_OPTIONS EXCLUDE REGEX "_SOURCE_DIR$|^LLAMA_BUILD_(COMMIT|NUMBER)$")

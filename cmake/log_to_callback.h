@@ -4,13 +4,12 @@
 
 #include <cstdio>
 
-#if __has_include("llama-impl.h")
-#    include "llama-impl.h"
-#    define LOG_ERROR_LINE(...) llama_log_internal(GGML_LOG_LEVEL_ERROR, __VA_ARGS__)
-#else
-#    include "ggml-impl.h"
-#    define LOG_ERROR_LINE(...) ggml_log_internal(GGML_LOG_LEVEL_ERROR, __VA_ARGS__)
-#endif
+#include "ggml.h"
+
+extern "C" {
+GGML_API void ggml_log_internal(enum ggml_log_level level, const char * format, ...);
+}
 
 #undef fprintf
-#define fprintf(stream, ...) (static_cast<void>(stream), LOG_ERROR_LINE(__VA_ARGS__))
+#define fprintf(stream, ...) \
+    (static_cast<void>(stream), ggml_log_internal(GGML_LOG_LEVEL_ERROR, __VA_ARGS__))

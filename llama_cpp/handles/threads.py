@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def cgroup_quota(cpu_max: Path) -> float | None:
         return None
 
 
+@functools.cache
 def _core_of(processor: int) -> str:
     try:
         return Path(_SIBLINGS.format(processor)).read_text("ascii").strip()

@@ -34,6 +34,7 @@ def test_hardware_threads_of_one_core_count_once(
 ) -> None:
     for processor, siblings in enumerate(["0,2", "1,3", "0,2", "1,3"]):
         (tmp_path / str(processor)).write_text(siblings + "\n")
+    monkeypatch.setattr(threads, "_core_of", threads._core_of.__wrapped__)
     monkeypatch.setattr(threads, "_SIBLINGS", str(tmp_path / "{}"))
     monkeypatch.setattr(threads, "_CGROUP_V2_QUOTA", tmp_path / "none")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
