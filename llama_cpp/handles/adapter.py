@@ -34,6 +34,7 @@ class LoraAdapter(Handle):
     """
 
     def __init__(self, model: Model, path: str | bytes | os.PathLike[Any]) -> None:
+        checks.instance(model, Model, "model")
         encoded = checks.encoded_path(path)
         self.model = model
         self.path = os.fsdecode(encoded)
@@ -55,12 +56,16 @@ class LoraAdapter(Handle):
         finally:
             model.release()
 
-    def close(self) -> None:
-        """Free the adapter, after taking it off the contexts that apply it."""
-        if not self.closed:
-            for context in list(self.users):
-                context.drop_adapter(self)
-        super().close()
+    def _release_native(self) -> None:
+        # No context can begin to apply it now, because that takes a lease.
+        for context in list(self.users):
+            context.drop_adapter(self)
+        super()._release_native()
+
+    def _is_leased_by(self, thread: int) -> bool:
+        return super()._is_leased_by(thread) or any(
+            context._is_leased_by(thread) for context in list(self.users)
+        )
 
 
 class ControlVector:
@@ -83,14 +88,16 @@ class ControlVector:
     ) -> None:
         import numpy as np
 
-        self.data: npt.NDArray[np.float32] = np.ascontiguousarray(data, np.float32)
+        finite = checks.finite_floats(data, "values of a control vector")
+        self.data: npt.NDArray[np.float32] = np.ascontiguousarray(finite)
         if self.data.ndim != 2 or not self.data.size:
             raise InvalidArgumentError(
                 f"a control vector has shape (layers, n_embd), not {self.data.shape}"
             )
-        self.first_layer = first_layer
-        self.last_layer = len(self.data) if last_layer is None else last_layer
-        if not 1 <= self.first_layer <= self.last_layer <= len(self.data):
+        last_layer = len(self.data) if last_layer is None else last_layer
+        self.first_layer = checks.integer("first_layer", first_layer, 1, checks.LAYERS_MAX)
+        self.last_layer = checks.integer("last_layer", last_layer, 1, checks.LAYERS_MAX)
+        if not self.first_layer <= self.last_layer <= len(self.data):
             raise InvalidArgumentError(
                 f"layers {self.first_layer} to {self.last_layer} are not among the "
                 f"{len(self.data)} that the data has, from 1 on"

@@ -13,17 +13,29 @@ import threading
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from typing_extensions import Self
 
 from ..errors import BusyError, ClosedError, LlamaError
 from ..native.bind import Pointer
 
+T = TypeVar("T")
 
-def _free(free: Callable[[Any], Any] | None, pointer: Pointer, parent: Handle | None) -> None:
-    # The parent is an argument only to stay alive until this has run.
-    if free is not None:
+
+def _free(
+    free: Callable[[Any], Any] | None,
+    pointer: Pointer,
+    parent: Handle | None,
+    lease_holders: list[int],
+) -> None:
+    # The parent is an argument to stay alive until this has run.
+    if lease_holders:
+        # Only at exit: a daemon thread is still inside a native call. The system frees the memory
+        # then, that of the parents too.
+        if parent is not None:
+            parent._lease_holders.append(lease_holders[0])
+    elif free is not None:
         free(pointer)
 
 
@@ -46,12 +58,13 @@ class Handle:
             raise LlamaError(f"the engine gave no {type(self).__name__}")
         self._pointer: Pointer | None = pointer
         self._parent = parent
-        self._children: weakref.WeakSet[Handle] = weakref.WeakSet()
-        self._finalizer = weakref.finalize(self, _free, free, pointer, parent)
+        self._children: weakref.WeakValueDictionary[int, Handle] = weakref.WeakValueDictionary()
         self._condition = threading.Condition(threading.Lock())
         self._lease_holders: list[int] = []
+        self._freeing = self._freed = False
+        self._finalizer = weakref.finalize(self, _free, free, pointer, parent, self._lease_holders)
         if parent is not None:
-            parent._children.add(self)
+            parent._adopt(self)
 
     @property
     def pointer(self) -> Any:
@@ -96,42 +109,80 @@ class Handle:
         Raises:
             BusyError: The calling thread is inside a native call on this handle.
         """
-        if self._pointer is None:
+        if self._freed:
             return
         self._refuse_own_leases()
-        for child in list(self._children):
-            child.close()
+        self._close_children()
         with self._condition:
             self._refuse_own_leases()
             self._pointer = None  # new leases are refused from here on
             self._interrupt()
             while self._lease_holders:
                 self._condition.wait()
+        self._close_children()  # those that other threads were creating meanwhile
         self._release_native()
 
     def _release_native(self) -> None:
+        with self._condition:
+            if self._freeing:  # another thread closes the handle too
+                while not self._freed:
+                    self._condition.wait()
+                return
+            self._freeing = True
         self._finalizer()
+        with self._condition:
+            self._freed = True
+            self._condition.notify_all()
         if self._parent is not None:
-            self._parent._children.discard(self)
+            self._parent._children.pop(id(self), None)
         self._parent = None
 
     def _disown(self) -> Any:
         """Give the native object up without freeing it; the handle counts as closed."""
-        pointer = self.pointer
-        self._finalizer.detach()
-        self._pointer = None
+        with self._condition:
+            self._refuse_own_leases()
+            pointer = self.pointer
+            self._pointer = None
+            while self._lease_holders:
+                self._condition.wait()
+            self._finalizer.detach()
+            self._freeing = self._freed = True
         return pointer
+
+    def _locked(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a native function on the pointer under a lease."""
+        pointer = self.acquire()
+        try:
+            return function(pointer, *arguments)
+        finally:
+            self.release()
+
+    def _adopt(self, child: Handle) -> None:
+        """Close the child before this handle."""
+        self._children[id(child)] = child
+
+    def _living_children(self) -> list[Handle]:
+        # A copy, because other threads may add and drop children meanwhile.
+        return [child for ref in self._children.valuerefs() if (child := ref()) is not None]
+
+    def _close_children(self) -> None:
+        for child in self._living_children():
+            child.close()
 
     def _interrupt(self) -> None:
         """Ask calls that are running on the handle to return early."""
 
     def _refuse_own_leases(self) -> None:
-        me = threading.get_ident()
-        if me in self._lease_holders or any(me in c._lease_holders for c in self._children):
+        if self._is_leased_by(threading.get_ident()):
             raise BusyError(
                 f"this {type(self).__name__} is running a native call on the calling thread: it "
                 "cannot be closed from a callback of that call. Close it after the call returns."
             )
+
+    def _is_leased_by(self, thread: int) -> bool:
+        return thread in self._lease_holders or any(
+            child._is_leased_by(thread) for child in self._living_children()
+        )
 
     def _closed_error(self) -> ClosedError:
         return ClosedError(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
-from ..errors import BatchError, SequenceError, TokenError
+from ..errors import BatchError, SequenceError
 from . import checks
 
 if TYPE_CHECKING:
@@ -42,19 +43,23 @@ class Batch:
         self.embd_width = embd
         self.tokens: npt.NDArray[np.int32] = np.zeros(0 if embd else n_tokens, np.int32)
         self.embd: npt.NDArray[np.float32] = np.zeros((n_tokens if embd else 0, embd), np.float32)
-        self.positions: npt.NDArray[np.int32] = np.zeros(n_tokens, np.int32)
-        self.n_seq_ids: npt.NDArray[np.int32] = np.ones(n_tokens, np.int32)
-        self.seq_ids: npt.NDArray[np.int32] = np.zeros((n_tokens, n_seq_max), np.int32)
+        self._positions: npt.NDArray[np.int32] = np.zeros(n_tokens, np.int32)
+        self._n_seq_ids: npt.NDArray[np.int32] = np.ones(n_tokens, np.int32)
+        self._seq_ids: npt.NDArray[np.int32] = np.zeros((n_tokens, n_seq_max), np.int32)
+        # To look at: the engine would follow a wrong number in these out of the arrays.
+        self.positions = _read_only(self._positions)
+        self.n_seq_ids = _read_only(self._n_seq_ids)
+        self.seq_ids = _read_only(self._seq_ids)
         self.outputs: npt.NDArray[np.int8] = np.zeros(n_tokens, np.int8)
-        row_bytes = self.seq_ids.strides[0]
-        self._seq_id_rows = self.seq_ids.ctypes.data + row_bytes * np.arange(n_tokens + 1)
+        row_bytes = self._seq_ids.strides[0]
+        self._seq_id_rows = self._seq_ids.ctypes.data + row_bytes * np.arange(n_tokens + 1)
         self._seq_id_rows[n_tokens] = 0  # NULL ends the list, as llama_batch_init has it
         self.struct: raw.llama_batch = raw.llama_batch(
             0,
             None if embd else _pointer(self.tokens, ctypes.c_int32),
             _pointer(self.embd, ctypes.c_float) if embd else None,
-            _pointer(self.positions, ctypes.c_int32),
-            _pointer(self.n_seq_ids, ctypes.c_int32),
+            _pointer(self._positions, ctypes.c_int32),
+            _pointer(self._n_seq_ids, ctypes.c_int32),
             _pointer(self._seq_id_rows, ctypes.POINTER(ctypes.c_int32)),
             _pointer(self.outputs, ctypes.c_int8),
         )
@@ -86,19 +91,16 @@ class Batch:
         Raises:
             BatchError: The batch is full or holds embeddings.
             SequenceError: No sequence, more than ``n_seq_max``, or a negative id or position.
-            TokenError: The id does not fit into an int32.
+            TokenError: The id is negative or does not fit into an int32.
         """
         if self.embd_width:
             raise BatchError("this batch was created for embeddings: use add_embeddings")
         index = self._room_for(1)
         self._check_sequences(seq_ids, pos)
-        try:
-            self.tokens[index] = token
-        except (OverflowError, TypeError, ValueError) as error:
-            raise TokenError(f"{token!r} is not a token id: {error}") from None
-        self.positions[index] = pos
-        self.n_seq_ids[index] = len(seq_ids)
-        self.seq_ids[index, : len(seq_ids)] = seq_ids
+        self.tokens[index] = checks.token_id(token, checks.INT32_MAX)
+        self._positions[index] = pos
+        self._n_seq_ids[index] = len(seq_ids)
+        self._seq_ids[index, : len(seq_ids)] = seq_ids
         self.outputs[index] = output
         self.struct.n_tokens = index + 1
         return index
@@ -161,11 +163,10 @@ class Batch:
 
         Raises:
             BatchError: They do not fit or have another width, or the batch holds tokens.
+            InvalidArgumentError: They are not finite numbers.
             SequenceError: A negative sequence id or position.
         """
-        import numpy as np
-
-        rows = np.asarray(embeddings, np.float32)
+        rows = checks.finite_floats(embeddings, "embeddings")
         if not self.embd_width or rows.ndim != 2 or rows.shape[1] != self.embd_width:
             raise BatchError(
                 f"embeddings of shape {rows.shape} do not fit a batch of embd={self.embd_width}"
@@ -184,9 +185,9 @@ class Batch:
         if pos + count > checks.INT32_MAX:
             raise SequenceError(f"positions from {pos} on do not fit into an int32")
         end = first + count
-        self.positions[first:end] = range(pos, pos + count)
-        self.n_seq_ids[first:end] = 1
-        self.seq_ids[first:end, 0] = seq_id
+        self._positions[first:end] = range(pos, pos + count)
+        self._n_seq_ids[first:end] = 1
+        self._seq_ids[first:end, 0] = seq_id
         self.outputs[first:end] = output_all
         if output_last:
             self.outputs[end - 1] = 1
@@ -208,10 +209,22 @@ class Batch:
                 f"an entry of this batch belongs to 1 to {self.n_seq_max} sequences, not to "
                 f"{len(seq_ids)}: create the batch with a larger n_seq_max"
             )
-        if min(seq_ids) < 0 or pos < 0 or max(*seq_ids, pos) > checks.INT32_MAX:
+        try:
+            numbers = [operator.index(number) for number in (pos, *seq_ids)]
+        except TypeError:
+            raise SequenceError(
+                f"sequence ids {list(seq_ids)} and position {pos!r} must be integers"
+            ) from None
+        if min(numbers) < 0 or max(numbers) > checks.INT32_MAX:
             raise SequenceError(
                 f"sequence ids {list(seq_ids)} and position {pos} must be non-negative int32"
             )
+
+
+def _read_only(values: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    view: npt.NDArray[np.int32] = values.view()
+    view.flags.writeable = False
+    return view
 
 
 def _pointer(values: Any, c_type: Any) -> Any:

@@ -6,7 +6,8 @@ import ctypes
 from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
-from ..errors import InvalidArgumentError
+from ..errors import ClosedError, InvalidArgumentError
+from . import checks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,35 +26,90 @@ class Candidates:
         InvalidArgumentError: There are none, or they have another shape.
     """
 
+    _memory: npt.NDArray[np.void] | None
+    _struct: raw.llama_token_data_array | None
+
     def __init__(self, logits: npt.ArrayLike) -> None:
         import numpy as np
 
-        row = np.asarray(logits, np.float32)
+        row = checks.floats(logits, "logits")
         if row.ndim != 1 or not row.size:
             raise InvalidArgumentError(f"logits must be one row of floats, not shape {row.shape}")
-        self._memory = np.zeros(row.size, _ENTRY)
-        self._memory["id"] = np.arange(row.size)
-        self._memory["logit"] = row
-        data = ctypes.cast(self._memory.ctypes.data, ctypes.POINTER(raw.llama_token_data))
-        self.struct = raw.llama_token_data_array(data, row.size, -1, False)
+        memory = np.zeros(row.size, _ENTRY)
+        memory["id"] = np.arange(row.size)
+        memory["logit"] = row
+        self._use(memory, -1, False)
 
     @classmethod
     def borrow(cls, pointer: Any) -> Candidates:
-        """Look at an array that native code owns, for the time of a callback."""
+        """Look at an array that somebody else owns, who keeps it for as long as this lives."""
         borrowed = cls.__new__(cls)
-        borrowed.struct = pointer.contents
+        borrowed._memory = None
+        borrowed._struct = pointer.contents
         return borrowed
+
+    @classmethod
+    def copy_of(cls, native: raw.llama_token_data_array) -> Candidates:
+        """A copy for a callback, which may keep it, but to no effect: see ``finish``."""
+        copied = cls.__new__(cls)
+        copied._use(_entries(native).copy(), native.selected, native.sorted)
+        return copied
+
+    def finish(self, native: raw.llama_token_data_array | None) -> None:
+        """Take the changes over into the array that this is a copy of, and end its use.
+
+        Args:
+            native: That array; None drops the changes.
+
+        Raises:
+            InvalidArgumentError: The engine would choke on the changes. They are dropped.
+        """
+        struct = self.struct
+        self._struct = None
+        if native is None:
+            return
+        if not 1 <= struct.size <= native.size:
+            raise InvalidArgumentError(
+                f"a sampler must leave 1 to {native.size} of {native.size} candidates, not "
+                f"{struct.size}"
+            )
+        if not -1 <= struct.selected < struct.size:
+            raise InvalidArgumentError(
+                f"a sampler selected index {struct.selected} of {struct.size} candidates"
+            )
+        ours, theirs = _entries(struct), _entries(native)
+        if ours["id"].min() < 0 or ours["id"].max() > theirs["id"].max():
+            raise InvalidArgumentError("a sampler made up token ids that were not there before")
+        theirs[: struct.size] = ours
+        native.size, native.selected, native.sorted = struct.size, struct.selected, struct.sorted
+
+    def _use(self, memory: npt.NDArray[np.void], selected: int, is_sorted: bool) -> None:
+        data = ctypes.cast(memory.ctypes.data, ctypes.POINTER(raw.llama_token_data))
+        self._memory = memory
+        self._struct = raw.llama_token_data_array(data, memory.size, selected, is_sorted)
+
+    @property
+    def struct(self) -> raw.llama_token_data_array:
+        """The native array.
+
+        Raises:
+            ClosedError: The callback that these candidates were for has returned.
+        """
+        if self._struct is None:
+            raise ClosedError(
+                "these candidates were lent to a callback that has returned: copy what is needed "
+                "later, for example candidates.data.copy()"
+            )
+        return self._struct
 
     @property
     def data(self) -> npt.NDArray[np.void]:
         """The candidates left: a writable structured array with ``id``, ``logit`` and ``p``."""
-        import numpy as np
-
-        size = self.struct.size
-        address = ctypes.cast(self.struct.data, ctypes.c_void_p).value
-        memory = (ctypes.c_char * (size * np.dtype(_ENTRY).itemsize)).from_address(address or 0)
-        view: npt.NDArray[np.void] = np.frombuffer(memory, np.dtype(_ENTRY), count=size)  # type: ignore[call-overload]
-        return view
+        struct = self.struct
+        memory = self._memory
+        if memory is not None and memory.ctypes.data == _address(struct):
+            return memory[: struct.size]  # which keeps the memory alive
+        return _entries(struct)
 
     def __len__(self) -> int:
         return int(self.struct.size)
@@ -64,8 +120,7 @@ class Candidates:
         Raises:
             InvalidArgumentError: None would be left, or more than there are.
         """
-        if not 1 <= size <= len(self):
-            raise InvalidArgumentError(f"cannot keep {size} of {len(self)} candidates")
+        checks.integer("size", size, 1, len(self))
         self.struct.size = size
 
     @property
@@ -84,9 +139,7 @@ class Candidates:
 
     @selected.setter
     def selected(self, index: int) -> None:
-        if not -1 <= index < len(self):
-            raise InvalidArgumentError(f"index {index} is not one of {len(self)} candidates")
-        self.struct.selected = index
+        self.struct.selected = checks.integer("selected", index, -1, len(self) - 1)
 
     @property
     def selected_token(self) -> int:
@@ -100,3 +153,16 @@ class Candidates:
                 "no token is selected: end the chain with greedy, dist, mirostat or adaptive_p"
             )
         return int(self.struct.data[self.selected].id)
+
+
+def _address(struct: raw.llama_token_data_array) -> int:
+    return ctypes.cast(struct.data, ctypes.c_void_p).value or 0
+
+
+def _entries(struct: raw.llama_token_data_array) -> npt.NDArray[np.void]:
+    import numpy as np
+
+    entry: np.dtype[Any] = np.dtype(_ENTRY)
+    memory = (ctypes.c_char * (struct.size * entry.itemsize)).from_address(_address(struct))
+    entries: npt.NDArray[np.void] = np.frombuffer(memory, entry)  # type: ignore[call-overload]
+    return entries

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import os
+import re
 from array import array
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from ..errors import GrammarError, InvalidArgumentError, SequenceError, TextError, TokenError
+from ..errors import (
+    BatchError,
+    GrammarError,
+    InvalidArgumentError,
+    SequenceError,
+    TextError,
+    TokenError,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 INT32_MAX = 2**31 - 1
+FLOAT32_MAX = 3.4028234663852886e38
 GRAMMAR_BYTES_MAX = 1 << 20
 GRAMMAR_DEPTH_MAX = 256
 
@@ -42,6 +57,7 @@ def encoded_text(text: str | bytes | bytearray, what: str = "text") -> bytes:
         TextError: It has lone surrogates, or is longer than C can count.
     """
     if isinstance(text, str):
+        _text_length(len(text), what)  # before a copy of it is made
         try:
             text = text.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -51,11 +67,15 @@ def encoded_text(text: str | bytes | bytearray, what: str = "text") -> bytes:
             ) from None
     if not isinstance(text, bytes | bytearray):
         raise TextError(f"the {what} must be str or bytes, not {type(text).__name__}")
-    if len(text) > INT32_MAX:
-        raise TextError(
-            f"the {what} has {len(text)} bytes, the tokenizer takes at most {INT32_MAX}: split it"
-        )
+    _text_length(len(text), what)
     return bytes(text)
+
+
+def _text_length(length: int, what: str) -> None:
+    if length > INT32_MAX:
+        raise TextError(
+            f"the {what} has {length} bytes, the tokenizer takes at most {INT32_MAX}: split it"
+        )
 
 
 def c_string(text: str | bytes, what: str) -> bytes:
@@ -76,6 +96,8 @@ def token_array(tokens: Iterable[int], n_vocab: int) -> array[int]:
     Raises:
         TokenError: An id is negative or >= n_vocab, or not an integer.
     """
+    if isinstance(tokens, str | bytes | bytearray):
+        raise TokenError(f"token ids must be integers, not {type(tokens).__name__}: tokenize first")
     try:
         ids = array("i", tokens)
     except (TypeError, OverflowError) as error:
@@ -111,6 +133,10 @@ def sequence_id(seq_id: int, n_seq_max: int, *, any_sequence: bool = False) -> i
         SequenceError: The context has no such sequence.
     """
     lowest = -1 if any_sequence else 0
+    try:
+        seq_id = operator.index(seq_id)
+    except TypeError:
+        raise SequenceError(f"a sequence id must be an integer, not {seq_id!r}") from None
     if not lowest <= seq_id < n_seq_max:
         raise SequenceError(
             f"sequence id {seq_id} is not between {lowest} and {n_seq_max - 1}: the context was "
@@ -119,28 +145,172 @@ def sequence_id(seq_id: int, n_seq_max: int, *, any_sequence: bool = False) -> i
     return seq_id
 
 
+# What parentheses and braces in a grammar do not count in: texts, character classes, comments.
+_GRAMMAR_TEXT = re.compile(rb'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*', re.DOTALL)
+_GRAMMAR_PARENTHESIS = re.compile(rb"[()]")
+_GRAMMAR_REPETITION = re.compile(rb"\{\s*(\d+)\s*,\s*(\d+)\s*\}")
+
+
 def grammar_size(rules: bytes) -> None:
-    """Refuse a grammar whose size or depth would exhaust the parser's stack.
+    """Refuse a grammar that would exhaust the parser's stack or memory.
 
     Raises:
-        GrammarError: It is longer or nests deeper than any grammar in use.
+        GrammarError: It is longer or nests deeper than any grammar in use, or repeats something
+            at least m and at most fewer times.
     """
     if len(rules) > GRAMMAR_BYTES_MAX:
         raise GrammarError(f"the grammar has {len(rules)} bytes, at most {GRAMMAR_BYTES_MAX} go")
+    structure = _GRAMMAR_TEXT.sub(b" ", rules)
     depth = deepest = 0
-    for byte in rules:
-        depth += (byte == ord("(")) - (byte == ord(")"))
+    for match in _GRAMMAR_PARENTHESIS.finditer(structure):
+        depth += 1 if match[0] == b"(" else -1
         deepest = max(deepest, depth)
     if deepest > GRAMMAR_DEPTH_MAX:
         raise GrammarError(f"the grammar nests {deepest} deep, at most {GRAMMAR_DEPTH_MAX} goes")
+    for match in _GRAMMAR_REPETITION.finditer(structure):
+        if int(match[1]) > int(match[2]):
+            raise GrammarError(
+                f"the grammar has the repetition {match[0].decode()}, whose minimum is larger than "
+                "its maximum"
+            )
+
+
+def instance(value: object, kind: type, what: str) -> None:
+    """Refuse an object of another kind.
+
+    Raises:
+        InvalidArgumentError: It is none of this class.
+    """
+    if not isinstance(value, kind):
+        raise InvalidArgumentError(f"the {what} must be a {kind.__name__}, not {value!r}")
 
 
 def in_range(name: str, value: float, low: float, high: float, meaning: str = "") -> None:
     """Refuse a number outside of [low, high], NaN included.
 
     Raises:
-        InvalidArgumentError: It is outside.
+        InvalidArgumentError: It is outside, or no number.
     """
-    if not low <= value <= high:
+    try:
+        inside = low <= value <= high
+    except TypeError:
+        raise InvalidArgumentError(f"{name} must be a number, not {value!r}") from None
+    if not inside:
         hint = f" ({meaning})" if meaning else ""
         raise InvalidArgumentError(f"{name}={value} must be between {low} and {high}{hint}")
+
+
+def integer(name: str, value: int, low: int, high: int) -> int:
+    """An integer in [low, high].
+
+    Raises:
+        InvalidArgumentError: It is outside, or no integer.
+    """
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise InvalidArgumentError(f"{name} must be an integer, not {value!r}") from None
+    in_range(name, value, low, high)
+    return value
+
+
+def floats(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float32]:
+    """An array of float32.
+
+    Raises:
+        InvalidArgumentError: It holds something else than numbers.
+    """
+    import numpy as np
+
+    try:
+        return np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgumentError(f"the {what} must be numbers: {error}") from None
+
+
+def finite_floats(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float32]:
+    """An array of finite float32: NaN and infinities would spread over everything computed.
+
+    Raises:
+        InvalidArgumentError: It holds something else.
+    """
+    import numpy as np
+
+    array_of_floats = floats(values, what)
+    if not np.isfinite(array_of_floats).all():
+        raise InvalidArgumentError(f"the {what} must be finite numbers, without NaN and infinities")
+    return array_of_floats
+
+
+def encoder_input(count: int, n_ubatch: int) -> None:
+    """Refuse an input that an encoder would have to split.
+
+    Raises:
+        BatchError: It has more entries than a micro-batch.
+    """
+    if count > n_ubatch:
+        raise BatchError(
+            f"an encoder takes its whole input at once: {count} entries do not fit into "
+            f"n_ubatch={n_ubatch}. Raise params.n_ubatch or shorten the text."
+        )
+
+
+def single_sequences(counts: npt.NDArray[np.int32]) -> None:
+    """Refuse entries of several sequences, for models without memory.
+
+    Raises:
+        SequenceError: An entry belongs to more than one.
+    """
+    if counts.max() > 1:
+        raise SequenceError("this model has no memory: an entry belongs to one sequence only")
+
+
+def learned_positions(positions: npt.NDArray[np.int32], count: int) -> None:
+    """Refuse positions that the model has no embeddings for.
+
+    Raises:
+        SequenceError: A position is too large.
+    """
+    if positions.max() >= count:
+        raise SequenceError(
+            f"position {positions.max()} is too large: this model learned {count} positions, from "
+            "0 on. Shorten the text."
+        )
+
+
+def output_count(count: int, n_outputs_max: int) -> None:
+    """Refuse more outputs than the context has room for.
+
+    Raises:
+        BatchError: There are more.
+    """
+    if count > n_outputs_max:
+        raise BatchError(
+            f"the batch asks for {count} outputs: the context was created with "
+            f"n_outputs_max={n_outputs_max}. Ask for fewer, or leave it at 0."
+        )
+
+
+LAYERS_MAX = 512  # LLAMA_MAX_LAYERS in llama-hparams.h
+_POOLING_TYPES = (0, 1, 2, 3, 4, -1, 2**32 - 1)
+
+
+def model_metadata(metadata: Mapping[str, Any], architecture: str | None) -> None:
+    """Refuse hyperparameters that the engine asserts on.
+
+    Args:
+        metadata: That of the file, with the overrides of the caller.
+        architecture: The prefix of the model's own keys.
+
+    Raises:
+        InvalidArgumentError: A value cannot be.
+    """
+    layers = metadata.get(f"{architecture}.block_count")
+    if layers is not None:
+        in_range(f"{architecture}.block_count", layers, 1, LAYERS_MAX)
+    pooling = metadata.get(f"{architecture}.pooling_type")
+    if pooling is not None and pooling not in _POOLING_TYPES:
+        raise InvalidArgumentError(f"{architecture}.pooling_type={pooling} is no pooling type")
+    for key, value in metadata.items():
+        if key.endswith("epsilon") and isinstance(value, float):
+            in_range(key, value, 0.0, math.inf)

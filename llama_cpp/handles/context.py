@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
 from ..errors import (
     BatchError,
+    ClosedError,
     ContextError,
     DecodeAbortedError,
     DecodeError,
@@ -23,6 +25,7 @@ from .adapter import ControlVector, LoraAdapter
 from .backend import bridge, collect_errors, context_error
 from .base import ExclusiveHandle
 from .batch import Batch
+from .context_params import check_params
 from .memory import Memory
 from .model import Model
 from .state import State
@@ -32,13 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# The KV cache needs types that the CPU and GPU kernels can write row by row; common/arg.cpp of
-# llama.cpp offers the same ones.
-KV_TYPES = (
-    raw.GGML_TYPE_F32, raw.GGML_TYPE_F16, raw.GGML_TYPE_BF16, raw.GGML_TYPE_Q8_0,
-    raw.GGML_TYPE_Q4_0, raw.GGML_TYPE_Q4_1, raw.GGML_TYPE_IQ4_NL, raw.GGML_TYPE_Q5_0,
-    raw.GGML_TYPE_Q5_1,
-)  # fmt: skip
+_ROPE_TYPES_OF_FOUR_POSITIONS = (raw.LLAMA_ROPE_TYPE_MROPE, raw.LLAMA_ROPE_TYPE_IMROPE)
 
 
 class Context(ExclusiveHandle):
@@ -59,15 +56,17 @@ class Context(ExclusiveHandle):
     """
 
     def __init__(self, model: Model, params: raw.llama_context_params | None = None) -> None:
+        checks.instance(model, Model, "model")
         self.model = model
         self.params = self.default_params() if params is None else params
-        _check_params(self.params, model)
+        check_params(self.params, model)
         # The engine reads this byte after every graph node; a Python callback there would cost more
         # than the node, so one is installed only on demand.
         self._abort_flag = ctypes.c_bool(False)
         self._abort_callback: Any = None
         self._callback_error: BaseException | None = None
         self._adapters: tuple[LoraAdapter, ...] = ()
+        self._encoded = False
         model_pointer = model.acquire()
         try:
             with collect_errors() as log:
@@ -83,6 +82,8 @@ class Context(ExclusiveHandle):
         self.n_ubatch: int = raw.llama_n_ubatch(pointer)
         self.n_seq_max: int = raw.llama_n_seq_max(pointer)
         self.pooling_type: int = raw.llama_pooling_type(pointer)
+        self.has_memory: bool = raw.llama_get_memory(pointer) is not None
+        self._outputs_everywhere = self.params.embeddings
         self.set_abort_callback(None)
 
     @staticmethod
@@ -116,7 +117,10 @@ class Context(ExclusiveHandle):
             TokenError: A token id is not in the vocabulary.
             SequenceError: A sequence id or position cannot be.
             DecodeError: The computation failed.
+            InvalidArgumentError: The model has an encoder, which has to come first.
         """
+        if self.model.has_encoder and not self._encoded:
+            raise InvalidArgumentError("this model has an encoder: call encode with the text first")
         self._run(raw.llama_decode, batch)
 
     def encode(self, batch: Batch) -> None:
@@ -126,14 +130,15 @@ class Context(ExclusiveHandle):
             batch: At most ``n_ubatch`` entries: an encoder sees all of them at once.
 
         Raises:
+            InvalidArgumentError: The model has no encoder.
             DecodeError: One of its subclasses, or those of ``decode``.
         """
-        if batch.n_tokens > self.n_ubatch:
-            raise BatchError(
-                f"an encoder takes its whole input at once: {batch.n_tokens} entries do not fit "
-                f"into n_ubatch={self.n_ubatch}. Raise params.n_ubatch or shorten the text."
-            )
+        if self.has_memory and not self.model.has_encoder:
+            raise InvalidArgumentError("this model has no encoder: use decode")
+        checks.instance(batch, Batch, "batch")
+        checks.encoder_input(batch.n_tokens, self.n_ubatch)
         self._run(raw.llama_encode, batch)
+        self._encoded = True
 
     def abort(self) -> None:
         """Stop the decode that is running on another thread, or the next one.
@@ -183,7 +188,9 @@ class Context(ExclusiveHandle):
         Raises:
             InvalidArgumentError: There is no embedding for this entry.
         """
-        return self._row(raw.llama_get_embeddings_ith, index, self.model.n_embd_out, "embedding")
+        if self.pooling_type != raw.LLAMA_POOLING_TYPE_NONE:
+            raise InvalidArgumentError("this context pools: use sequence_embedding")
+        return self._row(raw.llama_get_embeddings_ith, index, self.model.n_embd_out, "embeddings")
 
     def sequence_embedding(self, seq_id: int = 0) -> npt.NDArray[np.float32]:
         """A copy of the pooled embedding of a sequence, or of its rank scores.
@@ -198,21 +205,22 @@ class Context(ExclusiveHandle):
         checks.sequence_id(seq_id, self.n_seq_max)
         ranks = self.pooling_type == raw.LLAMA_POOLING_TYPE_RANK
         width = self.model.n_cls_out if ranks else self.model.n_embd_out
-        return self._row(raw.llama_get_embeddings_seq, seq_id, width, "pooled embedding")
+        return self._row(raw.llama_get_embeddings_seq, seq_id, width, "pooled embeddings")
 
     def set_threads(self, n_threads: int, n_threads_batch: int) -> None:
         """Set the threads for single tokens and for batches."""
         for name, count in (("n_threads", n_threads), ("n_threads_batch", n_threads_batch)):
-            checks.in_range(name, count, 1, raw.GGML_MAX_N_THREADS)
+            checks.integer(name, count, 1, raw.GGML_MAX_N_THREADS)
         self._locked(raw.llama_set_n_threads, n_threads, n_threads_batch)
 
     def set_embeddings(self, embeddings: bool) -> None:
         """Set whether decoding gives embeddings."""
-        self._locked(raw.llama_set_embeddings, embeddings)
+        self._locked(raw.llama_set_embeddings, bool(embeddings))
+        self._outputs_everywhere = bool(embeddings)
 
     def set_causal_attn(self, causal: bool) -> None:
         """Set whether a token sees only those before it."""
-        self._locked(raw.llama_set_causal_attn, causal)
+        self._locked(raw.llama_set_causal_attn, bool(causal))
 
     def synchronize(self) -> None:
         """Wait until all computations are done."""
@@ -225,35 +233,37 @@ class Context(ExclusiveHandle):
             adapters: Pairs of an adapter and its scale; empty removes all.
 
         Raises:
-            InvalidArgumentError: An adapter belongs to another model.
+            InvalidArgumentError: An adapter belongs to another model, or a scale is not finite.
             ClosedError: An adapter is closed.
         """
         for adapter, _ in adapters:
-            if adapter.model is not self.model:
+            if not isinstance(adapter, LoraAdapter) or adapter.model is not self.model:
                 raise InvalidArgumentError(
                     "an adapter works with the model that it was loaded for, and with no other"
                 )
         count = len(adapters)
-        pointers = (ctypes.c_void_p * count)(*(adapter.pointer for adapter, _ in adapters))
-        scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
-        pointer = self.acquire()
-        try:
-            failed = raw.llama_set_adapters_lora(pointer, pointers, count, scales)
-            if not failed:
-                for adapter in self._adapters:
-                    adapter.users.discard(self)
-                self._adapters = tuple(adapter for adapter, _ in adapters)
-                for adapter in self._adapters:
-                    adapter.users.add(self)
-        finally:
-            self.release()
-        if failed:
-            raise ContextError("the adapters cannot be applied to this context")
+        weights = checks.finite_floats([scale for _, scale in adapters], "scales")
+        scales = (ctypes.c_float * count)(*weights.tolist())
+        with ExitStack() as leases:  # so that no other thread closes an adapter meanwhile
+            pointers = (ctypes.c_void_p * count)()
+            for index, (adapter, _) in enumerate(adapters):
+                pointers[index] = adapter.acquire()
+                leases.callback(adapter.release)
+            pointer = self.acquire()
+            leases.callback(self.release)
+            if raw.llama_set_adapters_lora(pointer, pointers, count, scales):
+                raise ContextError("the adapters cannot be applied to this context")
+            for adapter in self._adapters:
+                adapter.users.discard(self)
+            self._adapters = tuple(adapter for adapter, _ in adapters)
+            for adapter in self._adapters:
+                adapter.users.add(self)
 
     def drop_adapter(self, adapter: LoraAdapter) -> None:
         """Stop applying every adapter if this one is among them: it is about to be freed."""
-        if not self.closed and adapter in self._adapters:
-            self.set_adapters(())
+        if adapter in self._adapters:
+            with suppress(ClosedError):
+                self.set_adapters(())
 
     def set_control_vector(self, vector: ControlVector | None) -> None:
         """Add a control vector to the hidden states from now on; None removes it.
@@ -274,11 +284,34 @@ class Context(ExclusiveHandle):
             raise ContextError("the control vector cannot be applied to this context")
 
     def _run(self, function: Any, batch: Batch) -> None:
-        if not 1 <= batch.n_tokens <= self.n_batch:
+        checks.instance(batch, Batch, "batch")
+        if not 1 <= batch.n_tokens <= min(self.n_batch, batch.capacity):
             raise BatchError(
                 f"a batch of {batch.n_tokens} entries cannot be decoded: this context takes 1 to "
                 f"n_batch={self.n_batch} at once. Split it, or create the context with more."
             )
+        if batch.embd_width not in (0, self.model.n_embd_inp):  # the engine reads whole rows
+            raise BatchError(
+                f"this model takes embeddings of width {self.model.n_embd_inp}, and the batch was "
+                f"created with embd={batch.embd_width}"
+            )
+        if batch.embd_width and self.model.rope_type in _ROPE_TYPES_OF_FOUR_POSITIONS:
+            raise BatchError(
+                "the position of an embedding has four parts in this model, and a batch has room "
+                "for one: let llama_cpp.mtmd_cpp evaluate images"
+            )
+        if self.model.header.learned_positions is not None:
+            checks.learned_positions(
+                batch.positions[: batch.n_tokens], self.model.header.learned_positions
+            )
+        if self.params.n_outputs_max:
+            wanted = int(batch.outputs[: batch.n_tokens].astype(bool).sum())
+            checks.output_count(
+                batch.n_tokens if self._outputs_everywhere else wanted, self.params.n_outputs_max
+            )
+        if not self.has_memory:
+            checks.encoder_input(batch.n_tokens, self.n_ubatch)
+            checks.single_sequences(batch.n_seq_ids[: batch.n_tokens])
         pointer = self.acquire()
         try:
             if batch.n_tokens > self.n_ubatch and not raw.llama_get_causal_attn(pointer):
@@ -298,6 +331,12 @@ class Context(ExclusiveHandle):
         self._abort_flag.value = False
         if callback_error is not None:
             raise callback_error
+        if code == 1 and any("coupled" in line for line in log):
+            raise SequenceError(
+                "this context cannot take an entry that belongs to several sequences: create it "
+                "with kv_unified, or decode one sequence and copy it with memory.seq_cp",
+                log,
+            )
         if code == 1:
             raise NoKVSlotError(
                 f"the memory of {self.n_ctx} cells has no room for {batch.n_tokens} more: remove "
@@ -332,6 +371,7 @@ class Context(ExclusiveHandle):
     def _row(self, function: Any, index: int, width: int, what: str) -> npt.NDArray[np.float32]:
         import numpy as np
 
+        checks.integer("index", index, -checks.INT32_MAX, checks.INT32_MAX)
         pointer = self.acquire()
         try:
             with collect_errors() as log:
@@ -343,16 +383,9 @@ class Context(ExclusiveHandle):
         finally:
             self.release()
         raise InvalidArgumentError(
-            f"there is no {what} for index {index}: the last batch did not ask for one there",
+            f"there is no row of {what} for index {index}: the last batch asked for none there",
             list(log),
         )
-
-    def _locked(self, function: Any, *arguments: Any) -> Any:
-        pointer = self.acquire()
-        try:
-            return function(pointer, *arguments)
-        finally:
-            self.release()
 
 
 def _abort_callback(this: weakref.ref[Context], callback: Callable[[], bool]) -> Any:
@@ -369,23 +402,3 @@ def _abort_callback(this: weakref.ref[Context], callback: Callable[[], bool]) ->
             return True
 
     return should_abort
-
-
-def _check_params(params: raw.llama_context_params, model: Model) -> None:
-    for name in ("type_k", "type_v"):
-        value = getattr(params, name)
-        if value not in KV_TYPES:
-            names = [(raw.ggml_type_name(t) or b"?").decode() for t in KV_TYPES]
-            raise ContextError(f"{name}={value} cannot hold a KV cache: use one of {names}")
-    checks.in_range("n_batch", params.n_batch, 1, checks.INT32_MAX)
-    checks.in_range("n_ctx", params.n_ctx, 0, checks.INT32_MAX)
-    checks.in_range("n_seq_max", params.n_seq_max, 1, raw.llama_max_parallel_sequences())
-    checks.in_range("n_threads", params.n_threads, 1, raw.GGML_MAX_N_THREADS)
-    checks.in_range("n_threads_batch", params.n_threads_batch, 1, raw.GGML_MAX_N_THREADS)
-    checks.in_range("rope_scaling_type", params.rope_scaling_type, -1, 3)
-    checks.in_range("pooling_type", params.pooling_type, -1, 4)
-    checks.in_range("attention_type", params.attention_type, -1, 1)
-    checks.in_range("flash_attn_type", params.flash_attn_type, -1, 1)
-    checks.in_range("ctx_type", params.ctx_type, 0, 1)
-    if model.params.vocab_only or model.params.no_alloc:
-        raise ContextError("the model was loaded without its weights (vocab_only): reload it")

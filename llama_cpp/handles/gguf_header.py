@@ -78,6 +78,8 @@ class GGUFHeader:
         alignment: To how many bytes the tensor data is aligned.
         metadata: The scalars and strings. Bytes that are not UTF-8 are replaced.
         array_lengths: The length of each array; what is in them is not kept.
+        learned_positions: How many positions the model has embeddings for, if it learned any; the
+            engine aborts on a token behind them.
     """
 
     version: int
@@ -89,6 +91,7 @@ class GGUFHeader:
     alignment: int
     metadata: dict[str, MetadataValue]
     array_lengths: dict[str, int]
+    learned_positions: int | None = None
 
 
 def read_header(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> GGUFHeader:
@@ -239,7 +242,7 @@ def _parse(reader: _Reader) -> GGUFHeader:
     alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
     if alignment.bit_count() != 1:
         raise reader.damaged(f"general.alignment is {alignment}, which is not a power of two")
-    _check_tensors(reader, tensor_count, alignment)
+    learned_positions = _check_tensors(reader, tensor_count, alignment)
     return GGUFHeader(
         version=version,
         tensor_count=tensor_count,
@@ -250,6 +253,7 @@ def _parse(reader: _Reader) -> GGUFHeader:
         alignment=alignment,
         metadata=metadata,
         array_lengths=array_lengths,
+        learned_positions=learned_positions,
     )
 
 
@@ -326,15 +330,19 @@ def _skip_array(reader: _Reader, what: str) -> int:
     return int(length)
 
 
-def _check_tensors(reader: _Reader, count: int, alignment: int) -> None:
+def _check_tensors(reader: _Reader, count: int, alignment: int) -> int | None:
+    """Return for how many positions there are embeddings."""
     seen: set[bytes] = set()
     next_offset = data_bytes = 0
+    learned_positions = None
     for index in range(count):
         name = _read_name(reader, f"tensor name {index}", seen)
         what = f"tensor {_shown(name)}"
         if len(name) > _MAX_TENSOR_NAME:
             raise reader.damaged(f"{what} has a name of more than {_MAX_TENSOR_NAME} bytes")
-        tensor_bytes = _read_tensor_size(reader, what)
+        tensor_bytes, rows = _read_tensor_size(reader, what)
+        if name == b"position_embd.weight":
+            learned_positions = rows
         (offset,) = reader.unpack(_U64, what)
         if offset != next_offset:
             raise reader.damaged(f"{what} is at offset {offset}, not at {next_offset}")
@@ -343,9 +351,11 @@ def _check_tensors(reader: _Reader, count: int, alignment: int) -> None:
     if count:
         reader.skip(_padded(reader.position, alignment) - reader.position, "the header's padding")
         reader.require(data_bytes, f"the data of its {count} tensors")
+    return learned_positions
 
 
-def _read_tensor_size(reader: _Reader, what: str) -> int:
+def _read_tensor_size(reader: _Reader, what: str) -> tuple[int, int]:
+    """Return the bytes and the rows of a tensor."""
     (dim_count,) = reader.unpack(_U32, what)
     if dim_count > _MAX_DIMS:
         raise reader.damaged(f"{what} has {dim_count} dimensions, {_MAX_DIMS} are the most")
@@ -362,7 +372,8 @@ def _read_tensor_size(reader: _Reader, what: str) -> int:
     block_elements, block_bytes = _TENSOR_TYPES[type_id]
     if row % block_elements:
         raise reader.damaged(f"{what} has rows of {row} elements, not of n * {block_elements}")
-    return int(elements) // block_elements * block_bytes
+    rows = elements // row if row else 0
+    return int(elements) // block_elements * block_bytes, int(rows)
 
 
 def _padded(count: int, alignment: int) -> int:

@@ -34,6 +34,10 @@ class Memory:
             False if the memory cannot forget a part (recurrent models); nothing changed then.
         """
         self._check(seq_id, any_sequence=True)
+        _check_range(p0, p1)
+        if seq_id < 0 and p0 <= 0 and p1 < 0:
+            self.clear(data=False)  # recurrent memories refuse to do it by seq_rm
+            return True
         return bool(self._call(raw.llama_memory_seq_rm, seq_id, p0, p1))
 
     def seq_cp(self, source: int, target: int, p0: int = -1, p1: int = -1) -> None:
@@ -45,6 +49,7 @@ class Memory:
         """
         self._check(source)
         self._check(target)
+        _check_range(p0, p1)
         partial = p0 > 0 or 0 <= p1 <= self.seq_pos_max(source)
         if partial and source != target and not self._context.params.kv_unified:
             raise SequenceError(
@@ -64,10 +69,15 @@ class Memory:
         """Shift the positions of a range by ``delta``.
 
         Raises:
-            SequenceError: This memory cannot shift: ask ``can_shift`` first.
+            SequenceError: This memory cannot shift: ask ``can_shift`` first. Or a position would
+                not fit into an int32.
         """
         self._check(seq_id)
         self._check_shift()
+        _check_range(p0, p1)
+        checks.integer("delta", delta, -checks.INT32_MAX, checks.INT32_MAX)
+        if self.seq_pos_max(seq_id) + delta > checks.INT32_MAX:
+            raise SequenceError(f"positions shifted by {delta} would not fit into an int32")
         self._call(raw.llama_memory_seq_add, seq_id, p0, p1, delta)
 
     def seq_div(self, seq_id: int, p0: int, p1: int, divisor: int) -> None:
@@ -79,7 +89,8 @@ class Memory:
         """
         self._check(seq_id)
         self._check_shift()
-        checks.in_range("divisor", divisor, 1, checks.INT32_MAX)
+        _check_range(p0, p1)
+        checks.integer("divisor", divisor, 1, checks.INT32_MAX)
         self._call(raw.llama_memory_seq_div, seq_id, p0, p1, divisor)
 
     def seq_pos_min(self, seq_id: int) -> int:
@@ -113,3 +124,8 @@ class Memory:
             return function(raw.llama_get_memory(pointer), *arguments)
         finally:
             self._context.release()
+
+
+def _check_range(p0: int, p1: int) -> None:
+    for name, position in (("p0", p0), ("p1", p1)):
+        checks.integer(name, position, -checks.INT32_MAX, checks.INT32_MAX)

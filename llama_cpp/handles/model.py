@@ -9,12 +9,15 @@ from functools import cached_property
 from typing import Any
 
 from .. import llama_cpp as raw
-from ..errors import InvalidArgumentError, QuantizeError
+from ..errors import InvalidArgumentError, ModelLoadError, QuantizeError
 from . import checks
 from .backend import bridge, collect_errors, load_error, start_backend, take_string
 from .base import Handle
 from .gguf_header import read_header
 from .vocab import Vocab
+
+# Those for which llama_model_saver_supports_arch in llama-model-saver.cpp says no.
+_CANNOT_BE_SAVED = ("apertus", "bitnet", "gemma3n", "step35", "t5")
 
 
 class Model(Handle):
@@ -38,8 +41,12 @@ class Model(Handle):
         encoded = checks.encoded_path(path)
         self.path = os.fsdecode(encoded)
         self.params = self.default_params() if params is None else params
-        _check_params(self.params)
-        read_header(path)
+        overrides = _check_params(self.params)
+        header = read_header(path)
+        self.hyperparameters = {**header.metadata, **overrides}
+        if not self.params.vocab_only:
+            checks.model_metadata(self.hyperparameters, header.architecture)
+        self.header = header
         start_backend()
         with collect_errors() as log:
             pointer = raw.llama_model_load_from_file(encoded, self.params)
@@ -66,18 +73,12 @@ class Model(Handle):
     @cached_property
     def metadata(self) -> dict[str, str]:
         """The scalar and string metadata of the file, each value as text."""
-        pointer = self.pointer
-        metadata = {}
-        for index in range(raw.llama_model_meta_count(pointer)):
-            key = _read_string(raw.llama_model_meta_key_by_index, pointer, index)
-            value = _read_string(raw.llama_model_meta_val_str_by_index, pointer, index)
-            metadata[key] = value
-        return metadata
+        return self._locked(_read_metadata)
 
     @cached_property
     def description(self) -> str:
         """A short text like ``llama 7B Q4_0``."""
-        return _read_string(raw.llama_model_desc, self.pointer)
+        return self._locked(_read_string, raw.llama_model_desc)
 
     @cached_property
     def n_vocab(self) -> int:
@@ -87,67 +88,72 @@ class Model(Handle):
     @cached_property
     def n_ctx_train(self) -> int:
         """The context length that the model was trained with, in tokens."""
-        return raw.llama_model_n_ctx_train(self.pointer)
+        return self._locked(raw.llama_model_n_ctx_train)
 
     @cached_property
     def n_embd(self) -> int:
         """The width of the hidden state."""
-        return raw.llama_model_n_embd(self.pointer)
+        return self._locked(raw.llama_model_n_embd)
 
     @cached_property
     def n_embd_inp(self) -> int:
         """The width of an input embedding."""
-        return raw.llama_model_n_embd_inp(self.pointer)
+        return self._locked(raw.llama_model_n_embd_inp)
 
     @cached_property
     def n_embd_out(self) -> int:
         """The width of an output embedding."""
-        return raw.llama_model_n_embd_out(self.pointer)
+        return self._locked(raw.llama_model_n_embd_out)
 
     @cached_property
     def n_cls_out(self) -> int:
         """Outputs of a classifier or reranker, 1 where the model has no such head."""
-        return raw.llama_model_n_cls_out(self.pointer)
+        return self._locked(raw.llama_model_n_cls_out)
+
+    @cached_property
+    def rope_type(self) -> int:
+        """How positions are encoded: ``LLAMA_ROPE_TYPE_*``."""
+        return self._locked(raw.llama_model_rope_type)
 
     @cached_property
     def n_layer(self) -> int:
         """Layers."""
-        return raw.llama_model_n_layer(self.pointer)
+        return self._locked(raw.llama_model_n_layer)
 
     @cached_property
     def n_params(self) -> int:
         """Parameters."""
-        return raw.llama_model_n_params(self.pointer)
+        return self._locked(raw.llama_model_n_params)
 
     @cached_property
     def size(self) -> int:
         """Bytes of all tensors."""
-        return raw.llama_model_size(self.pointer)
+        return self._locked(raw.llama_model_size)
 
     @cached_property
     def has_encoder(self) -> bool:
         """Whether the model needs ``Context.encode``."""
-        return raw.llama_model_has_encoder(self.pointer)
+        return self._locked(raw.llama_model_has_encoder)
 
     @cached_property
     def has_decoder(self) -> bool:
         """Whether the model takes ``Context.decode``."""
-        return raw.llama_model_has_decoder(self.pointer)
+        return self._locked(raw.llama_model_has_decoder)
 
     @cached_property
     def is_recurrent(self) -> bool:
         """Whether the memory is a state that cannot be rewound (Mamba, RWKV)."""
-        return raw.llama_model_is_recurrent(self.pointer)
+        return self._locked(raw.llama_model_is_recurrent)
 
     @cached_property
     def is_hybrid(self) -> bool:
         """Whether the memory is part recurrent, part attention (Jamba, Granite)."""
-        return raw.llama_model_is_hybrid(self.pointer)
+        return self._locked(raw.llama_model_is_hybrid)
 
     def chat_template(self, name: str | None = None) -> str | None:
         """The chat template of the file, or the named one; None if there is none."""
         encoded = None if name is None else checks.c_string(name, "template name")
-        template = raw.llama_model_chat_template(self.pointer, encoded)
+        template = self._locked(raw.llama_model_chat_template, encoded)
         return None if template is None else template.decode("utf-8", "replace")
 
     def save(self, path: str | bytes | os.PathLike[Any]) -> None:
@@ -166,6 +172,9 @@ class Model(Handle):
                 "a model whose weights may be repacked cannot be saved: load it with "
                 "params.use_extra_bufts = False"
             )
+        kind = self.header.architecture
+        if kind in _CANNOT_BE_SAVED:
+            raise QuantizeError(f"the engine cannot write models of the kind {kind!r}")
         if self.params.vocab_only or self.params.no_alloc:
             raise QuantizeError("only a vocabulary was loaded: there are no weights to save")
         self._check_writable(encoded)
@@ -180,6 +189,16 @@ class Model(Handle):
             raise QuantizeError(
                 f"{os.fsdecode(encoded)} cannot be written: {take_string(error)}", list(log)
             )
+        # To the engine a full disk is no error, and neither is a tensor that it does not know.
+        try:
+            missing = self.header.tensor_count - read_header(encoded).tensor_count
+        except ModelLoadError as damage:
+            raise QuantizeError(f"the model could not be written completely: {damage}") from damage
+        if missing > 0:
+            raise QuantizeError(
+                f"{os.fsdecode(encoded)} is unusable: the engine left out {missing} tensors, "
+                f"because it cannot write models of the kind {kind!r}"
+            )
 
     def _check_writable(self, path: bytes) -> None:
         # The engine maps the file that it loaded from: writing there would change the weights.
@@ -192,26 +211,43 @@ class Model(Handle):
             raise QuantizeError(f"{os.fsdecode(path)} cannot be written: {error}") from error
 
 
-def _check_params(params: raw.llama_model_params) -> None:
+def _check_params(params: raw.llama_model_params) -> dict[str, int | float]:
+    """Return the numbers that replace those of the file."""
+    checks.instance(params, raw.llama_model_params, "params")
     checks.in_range("split_mode", params.split_mode, 0, 3, "LLAMA_SPLIT_MODE_*")
     checks.in_range("load_mode", params.load_mode, -1, 4, "LLAMA_LOAD_MODE_*")
     checks.in_range("lazy_mode", params.lazy_mode, 0, 2, "LLAMA_LAZY_MODE_*")
     checks.in_range("main_gpu", params.main_gpu, -1, checks.INT32_MAX)
-    if params.kv_overrides:
-        _check_overrides(params.kv_overrides)
+    if params.no_alloc and params.load_mode != raw.LLAMA_LOAD_MODE_NONE:
+        raise InvalidArgumentError("no_alloc goes with load_mode = LLAMA_LOAD_MODE_NONE only")
+    return _check_overrides(params.kv_overrides) if params.kv_overrides else {}
 
 
-def _check_overrides(overrides: Any) -> None:
+def _check_overrides(overrides: Any) -> dict[str, int | float]:
     # The array ends at an empty key; the engine would read on past a missing one.
+    numbers: dict[str, int | float] = {}
     for index in range(4096):
         override = overrides[index]
         if not override.key:
-            return
+            return numbers
+        if override.tag == raw.LLAMA_KV_OVERRIDE_TYPE_INT:
+            numbers[override.key.decode("utf-8", "replace")] = override.val_i64
+        elif override.tag == raw.LLAMA_KV_OVERRIDE_TYPE_FLOAT:
+            numbers[override.key.decode("utf-8", "replace")] = override.val_f64
         checks.in_range(f"kv_overrides[{index}].tag", override.tag, 0, 3, "LLAMA_KV_OVERRIDE_*")
     raise InvalidArgumentError("kv_overrides has no end: its last entry must have an empty key")
 
 
-def _read_string(function: Any, pointer: Any, *arguments: int) -> str:
+def _read_metadata(pointer: Any) -> dict[str, str]:
+    return {
+        _read_string(pointer, raw.llama_model_meta_key_by_index, index): _read_string(
+            pointer, raw.llama_model_meta_val_str_by_index, index
+        )
+        for index in range(raw.llama_model_meta_count(pointer))
+    }
+
+
+def _read_string(pointer: Any, function: Any, *arguments: int) -> str:
     """A string that the engine copies into a buffer, of whatever length it turns out to be."""
     length = function(pointer, *arguments, None, 0)
     if length < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -29,30 +30,34 @@ class PythonSampler:
         reset: Callable[[], Any] | None = None,
         name: str = "python",
     ) -> None:
-        # The callbacks hold this list, not self, which holds them: that would be a cycle.
-        self._errors = errors = list[BaseException]()
-        encoded_name = name.encode()
+        # By thread: clones may run elsewhere at the same time. The callbacks hold this, not self,
+        # which holds them: that would be a cycle.
+        self._errors = errors = dict[int, BaseException]()
+        self._name = ctypes.create_string_buffer(name.encode())
+        address = ctypes.addressof(self._name)
 
         def guarded(function: Callable[..., Any], *arguments: Any) -> None:
             try:
                 function(*arguments)
             except BaseException as error:
-                errors.append(error)
+                errors.setdefault(threading.get_ident(), error)
+
+        def change(native: raw.llama_token_data_array) -> None:
+            candidates = Candidates.copy_of(native)
+            changed = None
+            try:
+                apply(candidates)
+                changed = native
+            finally:
+                candidates.finish(changed)
 
         def native_apply(_: Any, pointer: Any) -> None:
-            candidates = Candidates.borrow(pointer)
-            size = len(candidates)
-            guarded(apply, candidates)
-            # An empty array or an index outside of it would abort the process.
-            if not 1 <= candidates.struct.size <= size:
-                candidates.struct.size = size
-                errors.append(ValueError("a sampler must leave at least one candidate"))
-            if not -1 <= candidates.struct.selected < candidates.struct.size:
-                candidates.struct.selected = -1
-                errors.append(ValueError("a sampler selected an index beyond its candidates"))
+            guarded(change, pointer.contents)
 
         interface = raw.llama_sampler_i()
-        interface.name = raw.llama_sampler_i_name(lambda _: encoded_name)
+        # A callback that returned bytes would leak them, with a warning at every call.
+        native_name = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(lambda _: address)
+        interface.name = ctypes.cast(native_name, raw.llama_sampler_i_name)
         interface.apply = raw.llama_sampler_i_apply(native_apply)
         if accept is not None:
             interface.accept = raw.llama_sampler_i_accept(lambda _, token: guarded(accept, token))
@@ -68,7 +73,6 @@ class PythonSampler:
 
     def raise_error(self) -> None:
         """Raise the first exception that a callback left behind, if any."""
-        if self._errors:
-            error = self._errors[0]
-            self._errors.clear()
+        error = self._errors.pop(threading.get_ident(), None)
+        if error is not None:
             raise error

@@ -6,19 +6,23 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from .. import llama_cpp as raw
-from ..errors import GrammarError, InvalidArgumentError
+from ..errors import GrammarError, InvalidArgumentError, LlamaError
 from . import checks
 from .backend import bridge, collect_errors, take_string
-from .base import ExclusiveHandle, Handle
+from .base import ExclusiveHandle
 from .candidates import Candidates
 
 if TYPE_CHECKING:
     from .context import Context
     from .python_sampler import PythonSampler
+    from .vocab import Vocab
+
+
+_GRAMMAR = "grammar"  # the engine's name of grammar samplers
 
 
 class Sampler(ExclusiveHandle):
@@ -36,7 +40,7 @@ class Sampler(ExclusiveHandle):
         pointer: raw.llama_sampler_p | None,
         *,
         selects: bool = False,
-        vocab: Handle | None = None,
+        vocab: Vocab | None = None,
         python: PythonSampler | None = None,
     ) -> None:
         super().__init__(pointer, raw.llama_sampler_free, parent=vocab)
@@ -55,8 +59,27 @@ class Sampler(ExclusiveHandle):
         """The seed in use, or ``LLAMA_DEFAULT_SEED`` where there is none."""
         return raw.llama_sampler_get_seed(self.pointer)
 
+    @property
+    def constrains(self) -> bool:
+        """Whether it is a grammar, or a chain with one: it can refuse a token."""
+        return self.vocab is not None and self.name == _GRAMMAR
+
+    @property
+    def vocabs(self) -> list[Vocab]:
+        """The vocabularies that it reads."""
+        return [] if self.vocab is None else [self.vocab]
+
     def apply(self, candidates: Candidates) -> None:
-        """Change the candidates in place, and choose one if this sampler does."""
+        """Change the candidates in place, and choose one if this sampler does.
+
+        Raises:
+            TokenError: A candidate is not in the vocabulary that this sampler reads.
+        """
+        if self.vocabs:
+            # The engine looks their texts up, and throws across C where there is none.
+            ids = candidates.data["id"]
+            for token in (int(ids.min()), int(ids.max())):
+                self._check_token(token)
         self._locked(raw.llama_sampler_apply, ctypes.byref(candidates.struct))
         self._raise_python_errors()
 
@@ -64,12 +87,24 @@ class Sampler(ExclusiveHandle):
         """Tell the sampler which token was chosen.
 
         Raises:
-            GrammarError: A grammar forbids it; reset or close the sampler then.
+            GrammarError: A grammar forbids it. The sampler is as it was; but a lazy grammar that
+                this token triggered starts over.
             TokenError: It is no token id.
         """
-        checks.token_id(token, checks.INT32_MAX)
+        token = self._check_token(token)
         error = ctypes.c_char_p()
-        self._locked(bridge("bridge_sampler_accept"), token, ctypes.byref(error))
+        pointer = self.acquire()
+        try:
+            grammars = list(_grammars(pointer)) if self.constrains else []
+            if any(_forbids(grammar, token) for grammar in grammars):
+                raise GrammarError(f"the grammar does not allow token {token} here")
+            bridge("bridge_sampler_accept")(pointer, token, ctypes.byref(error))
+            if error:
+                # The next use of a grammar that threw would abort the process.
+                for grammar in grammars:
+                    raw.llama_sampler_reset(grammar)
+        finally:
+            self.release()
         self._raise_python_errors()
         if error:
             raise GrammarError(f"token {token} cannot be accepted: {take_string(error)}")
@@ -86,12 +121,8 @@ class Sampler(ExclusiveHandle):
             selects=self.selects, vocab=self.vocab, python=self.python,
         )  # fmt: skip
 
-    def _locked(self, function: Any, *arguments: Any) -> Any:
-        pointer = self.acquire()
-        try:
-            return function(pointer, *arguments)
-        finally:
-            self.release()
+    def _check_token(self, token: int) -> int:
+        return checks.token_id(token, min((v.n_tokens for v in self.vocabs), default=2**31))
 
     def _raise_python_errors(self) -> None:
         if self.python is not None:
@@ -120,6 +151,7 @@ class SamplerChain(Sampler):
             InvalidArgumentError: It is this chain itself.
             ClosedError: It was closed, or added to a chain before.
         """
+        checks.instance(sampler, Sampler, "sampler")
         if sampler is self:
             raise InvalidArgumentError("a chain cannot be a member of itself")
         member = _Member(sampler)
@@ -128,13 +160,23 @@ class SamplerChain(Sampler):
             raw.llama_sampler_chain_add(pointer, sampler._disown())
             self._members.append(member)
             for vocab in member.vocabs:
-                vocab._children.add(self)  # closing the model closes the chain that reads it
+                vocab._adopt(self)  # closing the model closes the chain that reads it
         finally:
             self.release()
         self.selects = member.selects
 
     def __len__(self) -> int:
         return len(self._members)
+
+    @property
+    def constrains(self) -> bool:
+        """Whether it has a grammar among its members."""
+        return any(member.constrains for member in self._members)
+
+    @property
+    def vocabs(self) -> list[Vocab]:
+        """The vocabularies that its members read."""
+        return [vocab for member in self._members for vocab in member.vocabs]
 
     @property
     def names(self) -> list[str]:
@@ -167,7 +209,7 @@ class SamplerChain(Sampler):
             InvalidArgumentError: There are no logits at this index, or no member chooses.
             GrammarError: The grammar allows no token.
         """
-        if not self.selects or self._python_samplers():
+        if not self.selects or self.constrains or self._python_samplers():
             return self._sample_checked(context, index)
         error = ctypes.c_char_p()
         context_pointer = context.acquire()
@@ -186,7 +228,7 @@ class SamplerChain(Sampler):
         finally:
             context.release()
         if error:
-            raise GrammarError(f"no token can be sampled: {take_string(error)}")
+            raise LlamaError(f"no token can be sampled: {take_string(error)}")
         return int(token)
 
     def clone(self) -> SamplerChain:
@@ -196,11 +238,12 @@ class SamplerChain(Sampler):
         copy._members = list(self._members)
         for member in copy._members:
             for vocab in member.vocabs:
-                vocab._children.add(copy)
+                vocab._adopt(copy)
         return copy
 
     def _sample_checked(self, context: Context, index: int) -> int:
-        # Python samplers may leave what the engine's own sampling loop aborts on.
+        # The engine's own sampling loop aborts on what Python samplers may leave, and on an end of
+        # text that a grammar does not allow yet.
         candidates = Candidates(context.logits(index))
         self.apply(candidates)
         token = candidates.selected_token
@@ -220,12 +263,13 @@ class _Member:
 
     def __init__(self, sampler: Sampler) -> None:
         self.selects = sampler.selects
+        self.constrains = sampler.constrains
         self.members = list(sampler._members) if isinstance(sampler, SamplerChain) else []
         self.vocab = sampler.vocab
         self.python = sampler.python
 
     @property
-    def vocabs(self) -> list[Handle]:
+    def vocabs(self) -> list[Vocab]:
         own = [] if self.vocab is None else [self.vocab]
         return own + [vocab for member in self.members for vocab in member.vocabs]
 
@@ -234,7 +278,7 @@ class _Member:
         own = [] if self.python is None else [self.python]
         return own + [python for member in self.members for python in member.pythons]
 
-    def handle(self, pointer: raw.llama_sampler_p) -> Sampler:
+    def handle(self, pointer: raw.llama_sampler_p | None) -> Sampler:
         sampler = Sampler(pointer, selects=self.selects, vocab=self.vocab, python=self.python)
         if self.members:
             sampler.__class__ = SamplerChain
@@ -248,3 +292,20 @@ def _no_logits(index: int, log: Sequence[str]) -> InvalidArgumentError:
         "nothing was decoded yet",
         log,
     )
+
+
+def _grammars(pointer: raw.llama_sampler_p) -> Iterator[raw.llama_sampler_p]:
+    """The grammars in a native sampler, those in chains of chains too."""
+    if raw.llama_sampler_name(pointer) == _GRAMMAR.encode():
+        yield pointer
+    index = 0
+    while (member := raw.llama_sampler_chain_get(pointer, index)) is not None:
+        yield from _grammars(member)
+        index += 1
+
+
+def _forbids(grammar: raw.llama_sampler_p, token: int) -> bool:
+    entry = raw.llama_token_data(token, 0.0, 0.0)
+    candidates = raw.llama_token_data_array(ctypes.pointer(entry), 1, -1, False)
+    raw.llama_sampler_apply(grammar, ctypes.byref(candidates))
+    return bool(entry.logit < 0)

@@ -22,6 +22,7 @@ RANDOM_SEED = raw.LLAMA_DEFAULT_SEED
 """The seed that stands for a random one."""
 
 _ANY = float("inf")
+_TOKENS_BACK_MAX = 1 << 24  # the engine makes room for all of them at once
 
 
 def greedy() -> Sampler:
@@ -131,7 +132,7 @@ def penalties(
         present: Is subtracted once; 0 is off.
     """
     checks.in_range("n_vocab", n_vocab, 1, checks.INT32_MAX)
-    checks.in_range("last_n", last_n, 0, checks.INT32_MAX, "the engine knows no 'whole context'")
+    checks.in_range("last_n", last_n, 0, _TOKENS_BACK_MAX, "the engine knows no 'whole context'")
     checks.in_range("repeat", repeat, 1e-6, 1e6)
     checks.in_range("freq", freq, -1e6, 1e6)
     checks.in_range("present", present, -1e6, 1e6)
@@ -159,7 +160,7 @@ def dry(
     _number("multiplier", multiplier)
     _number("base", base)
     checks.in_range("allowed_length", allowed_length, 0, checks.INT32_MAX)
-    checks.in_range("penalty_last_n", penalty_last_n, 0, 1 << 24)
+    checks.in_range("penalty_last_n", penalty_last_n, 0, _TOKENS_BACK_MAX)
     breakers = _strings(seq_breakers, "sequence breaker")
     pointer = raw.llama_sampler_init_dry(
         vocab.pointer, multiplier, base, allowed_length, penalty_last_n, breakers, len(breakers)

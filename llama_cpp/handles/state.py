@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
-from ..errors import StateError
+from ..errors import InvalidArgumentError, StateError
 from . import checks
 from .backend import collect_errors
 
@@ -38,6 +40,8 @@ class State:
         Raises:
             StateError: It is damaged, or of another model or context.
         """
+        _check_bytes(state)
+        _check_architecture(state[: _ARCHITECTURE_BYTES + 4])
         pointer = self._context.acquire()
         try:
             with collect_errors() as log:
@@ -74,6 +78,7 @@ class State:
         """
         checks.sequence_id(seq_id, self._context.n_seq_max)
         _check_flags(flags)
+        _check_bytes(state)
         pointer = self._context.acquire()
         try:
             with collect_errors() as log:
@@ -163,10 +168,29 @@ class State:
     def _readable(path: _Path) -> bytes:
         encoded = checks.encoded_path(path)
         try:
-            with open(encoded, "rb"):
+            if not stat.S_ISREG(os.stat(encoded).st_mode):  # a FIFO would wait for a writer
+                raise StateError(f"{os.fsdecode(encoded)} is no regular file")
+            with open(encoded, "rb") as file:
+                head = file.read(12)  # magic, version, number of tokens
+                file.seek(4 * int.from_bytes(head[8:], sys.byteorder), os.SEEK_CUR)
+                _check_architecture(file.read(_ARCHITECTURE_BYTES + 4))
                 return encoded
         except OSError as error:
             raise StateError(f"{os.fsdecode(encoded)} cannot be read: {error}") from error
+
+
+def _check_bytes(state: bytes) -> None:
+    if not isinstance(state, bytes):
+        raise InvalidArgumentError(f"a state is bytes, not {type(state).__name__}")
+
+
+_ARCHITECTURE_BYTES = 64  # no architecture has a longer name
+
+
+def _check_architecture(head: bytes) -> None:
+    # The engine makes room for whatever length stands there, 4 GiB perhaps, before it reads on.
+    if len(head) < 4 or int.from_bytes(head[:4], sys.byteorder) > _ARCHITECTURE_BYTES:
+        raise StateError("the state is damaged: it does not begin with the name of a model kind")
 
 
 def _check_flags(flags: int) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import functools
+from array import array
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Any
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, TextError
@@ -28,83 +31,83 @@ class Vocab(Handle):
     @cached_property
     def bos(self) -> int:
         """Beginning of text, or -1."""
-        return raw.llama_vocab_bos(self.pointer)
+        return self._locked(raw.llama_vocab_bos)
 
     @cached_property
     def eos(self) -> int:
         """End of text, or -1."""
-        return raw.llama_vocab_eos(self.pointer)
+        return self._locked(raw.llama_vocab_eos)
 
     @cached_property
     def eot(self) -> int:
         """End of turn, or -1."""
-        return raw.llama_vocab_eot(self.pointer)
+        return self._locked(raw.llama_vocab_eot)
 
     @cached_property
     def sep(self) -> int:
         """Sentence separator, or -1."""
-        return raw.llama_vocab_sep(self.pointer)
+        return self._locked(raw.llama_vocab_sep)
 
     @cached_property
     def nl(self) -> int:
         """Line feed, or -1."""
-        return raw.llama_vocab_nl(self.pointer)
+        return self._locked(raw.llama_vocab_nl)
 
     @cached_property
     def pad(self) -> int:
         """Padding, or -1."""
-        return raw.llama_vocab_pad(self.pointer)
+        return self._locked(raw.llama_vocab_pad)
 
     @cached_property
     def mask(self) -> int:
         """Mask, or -1."""
-        return raw.llama_vocab_mask(self.pointer)
+        return self._locked(raw.llama_vocab_mask)
 
     @cached_property
     def fim_pre(self) -> int:
         """Fill-in-the-middle prefix, or -1."""
-        return raw.llama_vocab_fim_pre(self.pointer)
+        return self._locked(raw.llama_vocab_fim_pre)
 
     @cached_property
     def fim_suf(self) -> int:
         """Fill-in-the-middle suffix, or -1."""
-        return raw.llama_vocab_fim_suf(self.pointer)
+        return self._locked(raw.llama_vocab_fim_suf)
 
     @cached_property
     def fim_mid(self) -> int:
         """Fill-in-the-middle middle, or -1."""
-        return raw.llama_vocab_fim_mid(self.pointer)
+        return self._locked(raw.llama_vocab_fim_mid)
 
     @cached_property
     def add_bos(self) -> bool:
         """Whether the model wants BOS in front of a text."""
-        return raw.llama_vocab_get_add_bos(self.pointer)
+        return self._locked(raw.llama_vocab_get_add_bos)
 
     @cached_property
     def add_eos(self) -> bool:
         """Whether the model wants EOS after a text."""
-        return raw.llama_vocab_get_add_eos(self.pointer)
+        return self._locked(raw.llama_vocab_get_add_eos)
 
     def text(self, token: int) -> bytes:
         """The token as the model file spells it."""
-        text = raw.llama_vocab_get_text(*self._with_token(token))
+        text = self._locked(raw.llama_vocab_get_text, self._checked(token))
         return b"" if text is None else text
 
     def score(self, token: int) -> float:
         """The token's score in the model file."""
-        return raw.llama_vocab_get_score(*self._with_token(token))
+        return self._locked(raw.llama_vocab_get_score, self._checked(token))
 
     def attr(self, token: int) -> int:
         """The token's attributes: ``LLAMA_TOKEN_ATTR_*`` bits."""
-        return raw.llama_vocab_get_attr(*self._with_token(token))
+        return self._locked(raw.llama_vocab_get_attr, self._checked(token))
 
     def is_eog(self, token: int) -> bool:
         """Whether the token ends a generation."""
-        return raw.llama_vocab_is_eog(*self._with_token(token))
+        return self._locked(raw.llama_vocab_is_eog, self._checked(token))
 
     def is_control(self, token: int) -> bool:
         """Whether the token is a control token, not text."""
-        return raw.llama_vocab_is_control(*self._with_token(token))
+        return self._locked(raw.llama_vocab_is_control, self._checked(token))
 
     def tokenize(
         self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
@@ -131,12 +134,13 @@ class Vocab(Handle):
         try:
             capacity = len(encoded) + 8  # a token is a byte at least, plus the special ones
             for _ in range(2):
-                ids = (ctypes.c_int32 * capacity)()
+                ids = array("i", bytes(4 * capacity))
                 count = raw.llama_tokenize(
-                    pointer, encoded, len(encoded), ids, capacity, add_special, parse_special
-                )
+                    pointer, encoded, len(encoded), _first(ids), capacity, add_special,
+                    parse_special,
+                )  # fmt: skip
                 if count >= 0:
-                    return ids[:count]
+                    return ids[:count].tolist()
                 if count == -(2**31):
                     break
                 capacity = -count
@@ -162,16 +166,16 @@ class Vocab(Handle):
         token = checks.token_id(token, self.n_tokens)
         pointer = self.acquire()
         try:
-            size = 64
-            buffer = ctypes.create_string_buffer(size)
-            length = raw.llama_token_to_piece(pointer, token, buffer, size, lstrip, special)
+            buffer = _bytes_for(64)
+            length = raw.llama_token_to_piece(pointer, token, buffer, len(buffer), lstrip, special)
             if length < 0:
-                size = -length
-                buffer = ctypes.create_string_buffer(size)
-                length = raw.llama_token_to_piece(pointer, token, buffer, size, lstrip, special)
+                buffer = _bytes_for(-length)
+                length = raw.llama_token_to_piece(
+                    pointer, token, buffer, len(buffer), lstrip, special
+                )
         finally:
             self.release()
-        return buffer.raw[: max(length, 0)]
+        return ctypes.string_at(buffer, max(length, 0))
 
     def detokenize(
         self, tokens: Iterable[int], *, remove_special: bool = False, unparse_special: bool = False
@@ -192,25 +196,25 @@ class Vocab(Handle):
         count = len(ids)
         if not count:
             return b""
-        c_ids = (ctypes.c_int32 * count).from_buffer(ids)
         pointer = self.acquire()
         try:
             size = 8 * count + 64
             for _ in range(2):
-                buffer = ctypes.create_string_buffer(size)
+                buffer = _bytes_for(size)
                 length = raw.llama_detokenize(
-                    pointer, c_ids, count, buffer, size, remove_special, unparse_special
-                )
+                    pointer, _first(ids), count, buffer, len(buffer), remove_special,
+                    unparse_special,
+                )  # fmt: skip
                 if length >= 0:
-                    return buffer.raw[:length]
+                    return ctypes.string_at(buffer, length)
                 size = -length
         finally:
             self.release()
         raise TextError(f"{count} tokens give more text than an int32 counts: split them")
 
-    def _with_token(self, token: int) -> tuple[raw.llama_vocab_p, int]:
+    def _checked(self, token: int) -> int:
         self._check_tokenizer(add_special=False)
-        return self.pointer, checks.token_id(token, self.n_tokens)
+        return checks.token_id(token, self.n_tokens)
 
     def _check_tokenizer(self, add_special: bool) -> None:
         if self.type == raw.LLAMA_VOCAB_TYPE_NONE:
@@ -230,3 +234,22 @@ class Vocab(Handle):
                     f"the model asks for a {name.upper()} token but names none: call with "
                     "add_special=False"
                 )
+
+
+# ctypes makes a class for every array length, which costs more than a short text does and leaves
+# a reference cycle behind: hence no arrays of exactly the length that is needed.
+
+
+def _first(ids: array[int]) -> Any:
+    """The pointer to the ids in an array."""
+    return ctypes.byref(ctypes.c_int32.from_buffer(ids))
+
+
+def _bytes_for(size: int) -> ctypes.Array[ctypes.c_char]:
+    """A buffer of at least so many bytes."""
+    return _byte_array((size - 1).bit_length())()
+
+
+@functools.cache
+def _byte_array(bits: int) -> type[ctypes.Array[ctypes.c_char]]:
+    return ctypes.c_char * min(1 << bits, checks.INT32_MAX)

@@ -116,7 +116,9 @@ def check_complete(folder: Path) -> None:
     """
     for path in folder.glob("lib*.so"):
         if _is_truncated(path):
-            raise LibraryError(f"{path} is damaged: a part of it is missing. Reinstall the package.")
+            raise LibraryError(
+                f"{path} is damaged: a part of it is missing. Reinstall the package."
+            )
 
 
 def _is_truncated(path: Path) -> bool:
