@@ -18,7 +18,7 @@ $(BIN)/python:
 
 # Without build isolation the build folder stays valid from one build to the next.
 $(BUILT): $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --upgrade pip "scikit-build-core[pyproject]>=0.10" "cmake>=3.21" ninja
+	$(BIN)/python -m pip install --quiet --upgrade pip "scikit-build-core>=0.10" "cmake>=3.21" ninja
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[test,dev]"
 	touch $@
 
