@@ -6,7 +6,7 @@ import ctypes
 import inspect
 import os
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 import pytest
 from typing_extensions import is_typeddict
@@ -17,7 +17,9 @@ from llama_cpp import llama_cpp as raw
 from llama_cpp.errors import LibraryError, LibraryNotFoundError
 
 TYPED_DICTS = sorted(
-    name for name, value in vars(llama_types).items() if inspect.isclass(value) and "C" in name
+    name
+    for name, value in vars(llama_types).items()
+    if isinstance(value, type) and issubclass(value, dict) and not get_origin(value)
 )
 
 
