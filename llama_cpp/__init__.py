@@ -22,9 +22,9 @@ __version__ = "0.4.0"
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._build_info import build_info as build_info
     from ._logger import set_verbose as set_verbose
     from ._utils import suppress_stdout_stderr as suppress_stdout_stderr
-    from ._build_info import build_info as build_info
     from .llama_cpp import *
     from .llama_types import *
 
@@ -90,7 +90,8 @@ def _import(module: str) -> Any:
 
 @functools.cache
 def _submodules() -> frozenset[str]:
-    return frozenset(entry.partition(".")[0] for folder in __path__ for entry in os.listdir(folder))
+    folders: list[str] = globals()["__path__"]
+    return frozenset(entry.partition(".")[0] for folder in folders for entry in os.listdir(folder))
 
 
 def _raw(name: str) -> Any:

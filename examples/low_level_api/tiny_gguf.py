@@ -46,6 +46,11 @@ def write_tiny_gguf(seed: int = 42) -> Path:
         "tokenizer.ggml.eos_token_id": (UINT32, 2),
     }
     tensors = {name: weights(shape, random) for name, shape in shapes(len(tokens)).items()}
+    # Rows of zeros keep everything but words from being chosen, so that the output can be read.
+    row_bytes = 4 * N_EMBD
+    unwanted = len(tokens) - len(WORDS)
+    output = tensors["output.weight"]
+    tensors["output.weight"] = bytes(unwanted * row_bytes) + output[unwanted * row_bytes :]
     path = Path(tempfile.mkdtemp(prefix="tiny-gguf-")) / "tiny.gguf"
     path.write_bytes(gguf(metadata, shapes(len(tokens)), tensors))
     return path
