@@ -9,6 +9,7 @@ means nothing; the calls are those of a real program.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 from tiny_gguf import model_from_arguments
@@ -39,6 +40,8 @@ def main() -> int:
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = n_tokens + MAX_TOKENS
     params.n_batch = max(n_tokens, 1)
+    # The default is 4. Workers wait by spinning, so more of them than cores is slow.
+    params.n_threads = params.n_threads_batch = os.cpu_count() or 1
     context = llama_cpp.llama_init_from_model(model, params)
     sampler = llama_cpp.llama_sampler_init_greedy()
     if context is None or sampler is None:
