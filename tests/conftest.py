@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tiny_models
-from isolated import Outcomes, how_it_ended, run_cases, run_interpreter
+from isolated import Outcomes, RunPython, how_it_ended, run_cases, run_interpreter
 
 from llama_cpp.handles.model import Model
 
 VOCABULARIES = Path(__file__).parents[1] / "vendor" / "llama.cpp" / "models"
-
-RunPython = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")

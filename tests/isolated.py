@@ -79,6 +79,8 @@ class Files:
 
 
 Case = Callable[[Files], None]
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+"""What the fixture ``run_python`` is."""
 
 
 class Cases:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import weakref
 from collections.abc import Callable
@@ -23,19 +24,29 @@ from ..native.bind import Pointer
 T = TypeVar("T")
 
 
+_EXIT_WAIT_S = 10.0
+
+
 def _free(
     free: Callable[[Any], Any] | None,
     pointer: Pointer,
     parent: Handle | None,
     lease_holders: list[int],
+    condition: threading.Condition,
+    stop: ctypes.c_bool,
 ) -> None:
     # The parent is an argument to stay alive until this has run.
-    if lease_holders:
-        # Only at exit: a daemon thread is still inside a native call. The system frees the memory
-        # then, that of the parents too.
-        if parent is not None:
-            parent._lease_holders.append(lease_holders[0])
-    elif free is not None:
+    with condition:
+        if lease_holders:
+            # Only at exit: a daemon thread is still inside a native call. The libraries must not
+            # be unloaded under it.
+            stop.value = True
+            condition.wait_for(lambda: not lease_holders, _EXIT_WAIT_S)
+        if lease_holders:  # The system frees the memory then, that of the parents too.
+            if parent is not None:
+                parent._lease_holders.append(lease_holders[0])
+            return
+    if free is not None:
         free(pointer)
 
 
@@ -62,7 +73,10 @@ class Handle:
         self._condition = threading.Condition(threading.Lock())
         self._lease_holders: list[int] = []
         self._freeing = self._freed = False
-        self._finalizer = weakref.finalize(self, _free, free, pointer, parent, self._lease_holders)
+        self._stop = ctypes.c_bool(False)  # asks calls that are running to return early
+        self._finalizer = weakref.finalize(
+            self, _free, free, pointer, parent, self._lease_holders, self._condition, self._stop
+        )
         if parent is not None:
             parent._adopt(self)
 
@@ -73,7 +87,7 @@ class Handle:
         Raises:
             ClosedError: The handle is closed.
         """
-        if self._pointer is None:
+        if self._pointer is None or self._gone_at_exit:
             raise self._closed_error()
         return self._pointer
 
@@ -82,7 +96,7 @@ class Handle:
     @property
     def closed(self) -> bool:
         """Whether ``close()`` has been called, here or on a parent."""
-        return self._pointer is None
+        return self._pointer is None or self._gone_at_exit
 
     def acquire(self) -> Any:
         """Take a lease and return the pointer; ``release()`` must follow.
@@ -109,18 +123,23 @@ class Handle:
         Raises:
             BusyError: The calling thread is inside a native call on this handle.
         """
-        if self._freed:
+        if self._freed or self._gone_at_exit:
             return
         self._refuse_own_leases()
         self._close_children()
         with self._condition:
             self._refuse_own_leases()
             self._pointer = None  # new leases are refused from here on
-            self._interrupt()
+            self._stop.value = True
             while self._lease_holders:
                 self._condition.wait()
         self._close_children()  # those that other threads were creating meanwhile
         self._release_native()
+
+    @property
+    def _gone_at_exit(self) -> bool:
+        """Whether the interpreter has freed the native object because it is ending."""
+        return not (self._finalizer.alive or self._freeing)
 
     def _release_native(self) -> None:
         with self._condition:
@@ -169,9 +188,6 @@ class Handle:
         for child in self._living_children():
             child.close()
 
-    def _interrupt(self) -> None:
-        """Ask calls that are running on the handle to return early."""
-
     def _refuse_own_leases(self) -> None:
         if self._is_leased_by(threading.get_ident()):
             raise BusyError(
@@ -202,7 +218,7 @@ class Handle:
         self.close()
 
     def __repr__(self) -> str:
-        state = "closed" if self._pointer is None else f"{int(self._pointer):#x}"
+        state = "closed" if self.closed or self._pointer is None else f"{int(self._pointer):#x}"
         return f"<{type(self).__name__} {state}>"
 
 

@@ -54,7 +54,8 @@ def encoded_text(text: str | bytes | bytearray, what: str = "text") -> bytes:
     """UTF-8 bytes of a text that may hold NULs; the caller passes its length along.
 
     Raises:
-        TextError: It has lone surrogates, or is longer than C can count.
+        TextError: It has lone surrogates or numbers above those of Unicode, or is longer than C
+            can count.
     """
     if isinstance(text, str):
         _text_length(len(text), what)  # before a copy of it is made
@@ -68,7 +69,17 @@ def encoded_text(text: str | bytes | bytearray, what: str = "text") -> bytes:
     if not isinstance(text, bytes | bytearray):
         raise TextError(f"the {what} must be str or bytes, not {type(text).__name__}")
     _text_length(len(text), what)
-    return bytes(text)
+    text = bytes(text)
+    if not text.isascii() and any(lead in text for lead in (b"\xf4", b"\xf5", b"\xf6", b"\xf7")):
+        match = _BEYOND_UNICODE.search(text)
+        if match:
+            raise TextError(f"the {what} has no Unicode character at byte {match.start()}")
+    return text
+
+
+# Bytes that would make a number above U+10FFFF, at which the engine throws across C. Other bytes
+# that are no UTF-8 it reads as U+FFFD or as bytes.
+_BEYOND_UNICODE = re.compile(rb"\xf4[\x90-\xbf]|[\xf5-\xf7]")
 
 
 def _text_length(length: int, what: str) -> None:

@@ -60,9 +60,6 @@ class Context(ExclusiveHandle):
         self.model = model
         self.params = self.default_params() if params is None else params
         check_params(self.params, model)
-        # The engine reads this byte after every graph node; a Python callback there would cost more
-        # than the node, so one is installed only on demand.
-        self._abort_flag = ctypes.c_bool(False)
         self._abort_callback: Any = None
         self._callback_error: BaseException | None = None
         self._adapters: tuple[LoraAdapter, ...] = ()
@@ -145,7 +142,7 @@ class Context(ExclusiveHandle):
 
         It raises ``DecodeAbortedError`` there. A context stays usable.
         """
-        self._abort_flag.value = True
+        self._stop.value = True
 
     def set_abort_callback(self, callback: Callable[[], bool] | None) -> None:
         """Ask ``callback`` during every decode whether to stop; None removes it.
@@ -154,9 +151,11 @@ class Context(ExclusiveHandle):
         it short. An exception in it stops the decode too and is raised there.
         """
         if callback is None:
+            # The engine reads this byte after every graph node; a Python callback there would cost
+            # more than the node.
             flag_is_set = bridge("bridge_flag_is_set")
             native = ctypes.cast(flag_is_set, raw.ggml_abort_callback)
-            data = ctypes.addressof(self._abort_flag)
+            data = ctypes.addressof(self._stop)
         else:
             native, data = _abort_callback(weakref.ref(self), callback), None
         self._locked(raw.llama_set_abort_callback, native, data)
@@ -328,7 +327,7 @@ class Context(ExclusiveHandle):
 
     def _raise_for(self, code: int, batch: Batch, log: list[str]) -> None:
         callback_error, self._callback_error = self._callback_error, None
-        self._abort_flag.value = False
+        self._stop.value = False
         if callback_error is not None:
             raise callback_error
         if code == 1 and any("coupled" in line for line in log):
@@ -365,9 +364,6 @@ class Context(ExclusiveHandle):
             )
         return BatchError("the engine refused the batch: see the native log", log)
 
-    def _interrupt(self) -> None:
-        self._abort_flag.value = True
-
     def _row(self, function: Any, index: int, width: int, what: str) -> npt.NDArray[np.float32]:
         import numpy as np
 
@@ -393,7 +389,7 @@ def _abort_callback(this: weakref.ref[Context], callback: Callable[[], bool]) ->
     @raw.ggml_abort_callback
     def should_abort(_: int | None) -> bool:
         context = this()
-        if context is None or context._abort_flag.value:
+        if context is None or context._stop.value:
             return True
         try:
             return bool(callback())

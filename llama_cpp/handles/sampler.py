@@ -206,9 +206,16 @@ class SamplerChain(Sampler):
             index: Of the batch entry that asked for them; -1 is the last one that did.
 
         Raises:
-            InvalidArgumentError: There are no logits at this index, or no member chooses.
+            InvalidArgumentError: There are no logits at this index, no member chooses, or one
+                reads the vocabulary of another model.
             GrammarError: The grammar allows no token.
         """
+        for vocab in self.vocabs:
+            if vocab.n_tokens != context.model.n_vocab:
+                raise InvalidArgumentError(
+                    f"a sampler of this chain reads a vocabulary of {vocab.n_tokens} tokens, but "
+                    f"the model of the context has {context.model.n_vocab}"
+                )
         if not self.selects or self.constrains or self._python_samplers():
             return self._sample_checked(context, index)
         error = ctypes.c_char_p()

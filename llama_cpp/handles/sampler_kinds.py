@@ -173,8 +173,9 @@ def logit_bias(n_vocab: int, biases: Mapping[int, float]) -> Sampler:
 
     Raises:
         TokenError: An id is not in the vocabulary.
-        InvalidArgumentError: A bias is NaN.
+        InvalidArgumentError: A bias is NaN or no number.
     """
+    checks.integer("n_vocab", n_vocab, 1, checks.INT32_MAX)
     entries = (raw.llama_logit_bias * len(biases))()
     for entry, (token, bias) in zip(entries, biases.items(), strict=True):
         checks.in_range(f"the bias of token {token}", bias, -_ANY, _ANY)

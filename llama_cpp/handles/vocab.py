@@ -13,6 +13,7 @@ from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, TextError
 from . import checks
 from .base import Handle
+from .deep_stack import with_stack_for
 
 
 class Vocab(Handle):
@@ -123,13 +124,19 @@ class Vocab(Handle):
             The ids, each in ``range(n_tokens)``.
 
         Raises:
-            TextError: The text is not Unicode or longer than 2 GiB.
+            TextError: The text is not Unicode or longer than 2 GiB; or it has more than 2 MiB
+                without white space, which some tokenizers cannot split.
             InvalidArgumentError: The model has no tokenizer, or lacks a special token that
                 ``add_special`` needs.
             ClosedError: The model is closed.
         """
         encoded = checks.encoded_text(text)
         self._check_tokenizer(add_special)
+        if self.type != raw.LLAMA_VOCAB_TYPE_BPE:  # only these use regular expressions
+            return self._tokenize(encoded, add_special, parse_special)
+        return with_stack_for(encoded, lambda: self._tokenize(encoded, add_special, parse_special))
+
+    def _tokenize(self, encoded: bytes, add_special: bool, parse_special: bool) -> list[int]:
         pointer = self.acquire()
         try:
             capacity = len(encoded) + 8  # a token is a byte at least, plus the special ones

@@ -78,7 +78,9 @@ def token_ids_beyond_the_vocabulary_are_refused_at_decode(files: Files) -> None:
 @cases.add
 def batch_larger_than_its_room_is_refused(files: Files) -> None:
     batch = Batch(4)
-    with pytest.raises(BatchError, match="5 more entries do not fit: the batch holds 0 of at most 4"):
+    with pytest.raises(
+        BatchError, match="5 more entries do not fit: the batch holds 0 of at most 4"
+    ):
         batch.add_sequence([5] * 5)
     batch.add_sequence([5] * 4)
     with pytest.raises(BatchError, match="clear"):

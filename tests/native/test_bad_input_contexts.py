@@ -249,8 +249,8 @@ def encoder_decoder_wants_the_encoder_first(files: Files) -> None:
     other.state.set(saved)
     with pytest.raises(InvalidArgumentError, match="call encode with the text first"):
         decode(other, [5], pos=1)
-    context.encode(batch_of(TOKENS[::-1]))
     context.memory.clear()
+    context.encode(batch_of(TOKENS[::-1]))
     assert not np.array_equal(decode(context, [0]), first)
 
 
