@@ -240,13 +240,17 @@ class SamplerChain(Sampler):
 
     def clone(self) -> SamplerChain:
         """A copy with the same members and states."""
-        copy = SamplerChain.__new__(SamplerChain)
-        Sampler.__init__(copy, self._locked(raw.llama_sampler_clone), selects=self.selects)
-        copy._members = list(self._members)
-        for member in copy._members:
-            for vocab in member.vocabs:
-                vocab._adopt(copy)
-        return copy
+        return SamplerChain._of(self._locked(raw.llama_sampler_clone), self._members)
+
+    @classmethod
+    def _of(cls, pointer: raw.llama_sampler_p | None, members: Sequence[_Member]) -> SamplerChain:
+        """A handle for a native chain that has these members already."""
+        chain = cls.__new__(cls)
+        Sampler.__init__(chain, pointer, selects=bool(members) and members[-1].selects)
+        chain._members = list(members)
+        for vocab in chain.vocabs:
+            vocab._adopt(chain)
+        return chain
 
     def _sample_checked(self, context: Context, index: int) -> int:
         # The engine's own sampling loop aborts on what Python samplers may leave, and on an end of
@@ -271,6 +275,7 @@ class _Member:
     def __init__(self, sampler: Sampler) -> None:
         self.selects = sampler.selects
         self.constrains = sampler.constrains
+        self.is_chain = isinstance(sampler, SamplerChain)
         self.members = list(sampler._members) if isinstance(sampler, SamplerChain) else []
         self.vocab = sampler.vocab
         self.python = sampler.python
@@ -286,11 +291,9 @@ class _Member:
         return own + [python for member in self.members for python in member.pythons]
 
     def handle(self, pointer: raw.llama_sampler_p | None) -> Sampler:
-        sampler = Sampler(pointer, selects=self.selects, vocab=self.vocab, python=self.python)
-        if self.members:
-            sampler.__class__ = SamplerChain
-            sampler._members = self.members  # type: ignore[attr-defined]
-        return sampler
+        if self.is_chain:
+            return SamplerChain._of(pointer, self.members)
+        return Sampler(pointer, selects=self.selects, vocab=self.vocab, python=self.python)
 
 
 def _no_logits(index: int, log: Sequence[str]) -> InvalidArgumentError:
