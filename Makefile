@@ -14,7 +14,7 @@ SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/* bridge/*) \
 build: $(BUILT)
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 # Without build isolation the build folder stays valid from one build to the next.
 $(BUILT): $(BIN)/python $(SOURCES)

@@ -10,11 +10,18 @@
 
 namespace {
 
+static_assert(sizeof(std::atomic<bool>) == sizeof(bool) && std::atomic<bool>::is_always_lock_free,
+              "Python writes the flag of bridge_flag_is_set as a bool");
+
+// What there is to say when there is no memory to say anything.
+char out_of_memory[] = "out of memory";
+
 char * copy(const std::string & text) {
     char * result = static_cast<char *>(std::malloc(text.size() + 1));
-    if (result != nullptr) {
-        std::memcpy(result, text.c_str(), text.size() + 1);
+    if (result == nullptr) {
+        return out_of_memory;
     }
+    std::memcpy(result, text.c_str(), text.size() + 1);
     return result;
 }
 
@@ -35,7 +42,9 @@ Result guarded(char ** error, Result failed, Body body) {
 }  // namespace
 
 void bridge_string_free(char * string) {
-    std::free(string);
+    if (string != out_of_memory) {
+        std::free(string);
+    }
 }
 
 bool bridge_flag_is_set(void * user_data) {

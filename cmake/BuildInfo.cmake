@@ -14,9 +14,11 @@ endforeach()
 set(_instruction_sets "")
 set(_macros "")
 if(GGML_NATIVE AND NOT CMAKE_CROSSCOMPILING AND CMAKE_C_COMPILER_ID MATCHES "GNU|Clang")
+    file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/empty.c" "")
     foreach(_native_flag -march=native -mcpu=native)
-        execute_process(COMMAND ${CMAKE_C_COMPILER} ${_native_flag} -dM -E -x c -
-                        INPUT_FILE /dev/null OUTPUT_VARIABLE _macros
+        execute_process(COMMAND ${CMAKE_C_COMPILER} ${_native_flag} -dM -E
+                                "${CMAKE_CURRENT_BINARY_DIR}/empty.c"
+                        OUTPUT_VARIABLE _macros
                         ERROR_QUIET RESULT_VARIABLE _unsupported)
         if(NOT _unsupported)
             break()
@@ -89,7 +91,7 @@ endfunction()
 
 get_directory_property(_engine_version DIRECTORY "${LLAMA_CPP_DIR}" DEFINITION LLAMA_VERSION)
 string(STRIP "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}" _compiler)
-foreach(_field "llama_cpp_commit=${LLAMA_CPP_PIN}" "llama_cpp_version=${_engine_version}"
+foreach(_field "llama_cpp_commit=${LLAMA_CPP_COMMIT}" "llama_cpp_version=${_engine_version}"
                "build_type=${CMAKE_BUILD_TYPE}" "compiler=${_compiler}"
                "system=${CMAKE_SYSTEM_NAME} ${CMAKE_SYSTEM_PROCESSOR}")
     string(FIND "${_field}" "=" _split)
@@ -115,7 +117,7 @@ file(CONFIGURE OUTPUT "${BUILD_INFO_FILE}" CONTENT "@_json@\n" @ONLY)
 list(JOIN _backends " " _backends)
 list(JOIN _instruction_sets " " _instruction_sets)
 list(JOIN LLAMA_CPP_CURES " " _cures)
-message(STATUS "llama.cpp:         ${LLAMA_CPP_PIN}")
+message(STATUS "llama.cpp:         ${LLAMA_CPP_COMMIT}")
 message(STATUS "  sources:         ${LLAMA_CPP_DIR}")
 message(STATUS "  compiler:        ${_compiler}, ${CMAKE_BUILD_TYPE}")
 message(STATUS "  backends:        ${_backends}")

@@ -11,7 +11,7 @@ set(_amx_dir "${LLAMA_CPP_DIR}/ggml/src/ggml-cpu/amx")
 # _tile_loadconfig claims to read only 8 bytes of it: the first prompt of a quantized model dies
 # with SIGSEGV or SIGILL (llama.cpp issues 20824 and 26954). Harmless where it is not needed.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14
-   AND _cpu_targets)
+   AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND _cpu_targets)
     set_source_files_properties("${_amx_dir}/mmq.cpp" TARGET_DIRECTORY ${_cpu_targets}
                                 PROPERTIES COMPILE_OPTIONS "-fno-tree-dse;-fno-dse")
     list(APPEND LLAMA_CPP_CURES "amx-tile-config")

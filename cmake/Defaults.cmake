@@ -18,12 +18,12 @@ endforeach()
 # a second Python thread decodes: docs/architecture.md, "Threads".
 set(GGML_OPENMP OFF CACHE BOOL "ggml: use OpenMP")
 set(GGML_RPC ON CACHE BOOL "ggml: use RPC")
-if(CMAKE_CROSSCOMPILING)
+if(CMAKE_CROSSCOMPILING OR DEFINED ENV{SOURCE_DATE_EPOCH})  # reproducible builds, as upstream
     set(GGML_NATIVE OFF CACHE BOOL "ggml: optimize the build for the current system")
 else()
     set(GGML_NATIVE ON CACHE BOOL "ggml: optimize the build for the current system")
 endif()
 
 # The vendored tree is no git checkout of its own, and git would report OUR commit as llama.cpp's.
-set(LLAMA_BUILD_COMMIT "${LLAMA_CPP_PIN}" CACHE STRING "llama.cpp commit" FORCE)
+set(LLAMA_BUILD_COMMIT "${LLAMA_CPP_COMMIT}" CACHE STRING "llama.cpp commit" FORCE)
 set(LLAMA_BUILD_NUMBER 0 CACHE STRING "llama.cpp build number")

@@ -20,5 +20,15 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS
              "${CMAKE_CURRENT_SOURCE_DIR}/vendor/llama.cpp.toml"
              "${CMAKE_CURRENT_SOURCE_DIR}/vendor/llama.cpp.lock" "${_fetch}")
 
-file(STRINGS "${CMAKE_CURRENT_SOURCE_DIR}/vendor/llama.cpp.toml" _pin REGEX "^commit = ")
-string(REGEX REPLACE "^commit = \"([0-9a-f]+)\"$" "\\1" LLAMA_CPP_PIN "${_pin}")
+# LLAMA_CPP_COMMIT: what is built, which need not be what is pinned.
+set(LLAMA_CPP_COMMIT "unknown")
+if(EXISTS "${LLAMA_CPP_DIR}/.pin.json")
+    file(READ "${LLAMA_CPP_DIR}/.pin.json" _stamp)
+    string(JSON LLAMA_CPP_COMMIT GET "${_stamp}" commit)
+elseif(EXISTS "${LLAMA_CPP_DIR}/.git")
+    find_package(Git QUIET)
+    if(GIT_FOUND)
+        execute_process(COMMAND "${GIT_EXECUTABLE}" -C "${LLAMA_CPP_DIR}" rev-parse HEAD
+                        OUTPUT_VARIABLE LLAMA_CPP_COMMIT OUTPUT_STRIP_TRAILING_WHITESPACE)
+    endif()
+endif()

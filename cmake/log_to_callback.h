@@ -11,5 +11,6 @@ GGML_API void ggml_log_internal(enum ggml_log_level level, const char * format, 
 }
 
 #undef fprintf
-#define fprintf(stream, ...) \
-    (static_cast<void>(stream), ggml_log_internal(GGML_LOG_LEVEL_ERROR, __VA_ARGS__))
+#define fprintf(stream, ...)                                                      \
+    ((stream) == stderr ? ggml_log_internal(GGML_LOG_LEVEL_ERROR, __VA_ARGS__)    \
+                        : static_cast<void>((fprintf)(stream, __VA_ARGS__)))

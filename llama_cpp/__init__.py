@@ -4,7 +4,8 @@ The layers, from the raw C API up:
 
 * ``llama_cpp.llama_cpp``, ``llama_cpp.mtmd_cpp``: every C function, struct and constant. Their
   names are available here too: ``llama_cpp.llama_n_ctx``.
-* ``llama_cpp._internals``: models, contexts and samplers that own their native memory.
+* ``llama_cpp.handles``: models, contexts and samplers that own their native memory and raise
+  where C would crash. ``llama_cpp._internals`` has the same under llama-cpp-python's names.
 
 Everything is imported on first use, so importing the package costs next to nothing.
 """
@@ -91,7 +92,14 @@ def _import(module: str) -> Any:
 @functools.cache
 def _submodules() -> frozenset[str]:
     folders: list[str] = globals()["__path__"]
-    return frozenset(entry.partition(".")[0] for folder in folders for entry in os.listdir(folder))
+    entries = {os.path.join(folder, entry) for folder in folders for entry in os.listdir(folder)}
+    modules = {os.path.basename(entry)[:-3] for entry in entries if entry.endswith(".py")}
+    packages = {
+        os.path.basename(entry)
+        for entry in entries
+        if os.path.isfile(os.path.join(entry, "__init__.py"))
+    }
+    return frozenset(modules | packages)
 
 
 def _raw(name: str) -> Any:

@@ -70,9 +70,7 @@ def parse_features(system_info: str) -> dict[str, dict[str, str]]:
     features: dict[str, dict[str, str]] = {}
     backend = ""
     for part in system_info.split("|"):
-        match = re.fullmatch(
-            r"\s*(?:(?P<backend>[^:=]+?) : )?\s*(?P<name>\S+) = (?P<value>\S+)\s*", part
-        )
+        match = _FEATURE.fullmatch(part)
         if match:
             backend = match["backend"] or backend
             features.setdefault(backend, {})[match["name"]] = match["value"]

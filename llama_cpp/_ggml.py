@@ -5,7 +5,8 @@ Its functions are in ``llama_cpp.llama_cpp``, typed.
 
 from __future__ import annotations
 
-from .native import library
+from .native import engine, library
 from .native.generated import backends, ggml
 
+engine.libllama()
 libggml = library.load("ggml", {**ggml.SIGNATURES, **backends.SIGNATURES})

@@ -21,14 +21,14 @@ from ctypes import POINTER, Structure, c_int32, c_void_p
 from typing import Any, ParamSpec, TypeVar
 
 from .errors import PointerTypeError
-from .native import library
+from .native import engine
 from .native.bind import Pointer
 from .native.generated import llama as _llama
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_bind = library.load("llama", _llama.SIGNATURES).bind
+_bind = engine.libllama().bind
 
 # In the order of the values, from 0. The list lives in src/llama-vocab.h now, which is internal.
 _PRE_TYPES = """
@@ -91,7 +91,8 @@ def find(name: str, module: str) -> Any:
 
 def unknown(name: str, module: str, known: Iterable[str]) -> AttributeError:
     """Return the error for an attribute that ``module`` lacks, with the closest names it has."""
-    close = difflib.get_close_matches(name, known)
+    public = [each for each in known if not each.startswith("_")]
+    close = difflib.get_close_matches(name, public)
     hint = f". Did you mean {' or '.join(map(repr, close))}?" if close else ""
     return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
 
@@ -295,8 +296,9 @@ _bind("llama_adapter_lora_free").errcheck = _forget_adapter
 def _apply_adapters(ctx: Any, scales: dict[int, float]) -> int:
     adapters = (c_void_p * len(scales))(*scales)
     factors = (ctypes.c_float * len(scales))(*scales.values())
-    _adapters[int(ctx)] = scales
     result: int = _bind("llama_set_adapters_lora")(ctx, adapters, len(scales), factors)
+    if result == 0:
+        _adapters[int(ctx)] = scales
     return result
 
 

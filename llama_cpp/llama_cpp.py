@@ -9,7 +9,7 @@ docstring is the C prototype. ``llama_cpp.legacy`` keeps the names that have lef
     model = llama_cpp.llama_model_load_from_file(b"model.gguf", params)
 
 Nothing here is checked beyond pointer kinds: a wrong size or index crashes as it does in C.
-``llama_cpp._internals`` and ``llama_cpp.Llama`` are the safe layers above.
+``llama_cpp.handles`` and ``llama_cpp._internals`` are the safe layers above.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import importlib
 from typing import TYPE_CHECKING as TYPE_CHECKING
 from typing import Any
 
-from .native import canary, library, logs
-from .native.bind import converts
+from .native import engine, library
 from .native.generated import backends as _backends
 from .native.generated import ggml as _ggml
 from .native.generated import llama as _llama
@@ -40,10 +39,7 @@ _GGML_LIBRARIES = ("ggml-base", "ggml", "ggml-cpu", "ggml-rpc", "ggml-blas", "gg
                    "ggml-zdnn", "ggml-zendnn")  # fmt: skip
 _GGML_SIGNATURES = {**_ggml.SIGNATURES, **_backends.SIGNATURES}
 
-_lib = library.load("llama", _llama.SIGNATURES)
-canary.check(_lib)
-logs.install()
-converts(_llama.llama_model_p, _llama.llama_vocab_p, _lib.bind("llama_model_get_vocab"))
+_lib = engine.libllama()
 
 ctypes_function = ctypes_function_for_shared_library(_lib)
 

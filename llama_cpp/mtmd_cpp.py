@@ -13,13 +13,14 @@ import warnings
 from typing import TYPE_CHECKING as TYPE_CHECKING
 from typing import Any
 
-from .native import library, logs
+from .native import engine, library, logs
 from .native.generated import mtmd as _mtmd
 from .native.own_functions import (
     ctypes_function_for_shared_library as ctypes_function_for_shared_library,
 )
 from .native.own_functions import load_shared_library as load_shared_library
 
+engine.libllama()
 _libmtmd = library.load("mtmd", _mtmd.SIGNATURES)
 logs.install_mtmd()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import struct
 import tempfile
 from array import array
@@ -51,7 +53,9 @@ def write_tiny_gguf(seed: int = 42) -> Path:
     unwanted = len(tokens) - len(WORDS)
     output = tensors["output.weight"]
     tensors["output.weight"] = bytes(unwanted * row_bytes) + output[unwanted * row_bytes :]
-    path = Path(tempfile.mkdtemp(prefix="tiny-gguf-")) / "tiny.gguf"
+    folder = tempfile.mkdtemp(prefix="tiny-gguf-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "tiny.gguf"
     path.write_bytes(gguf(metadata, shapes(len(tokens)), tensors))
     return path
 

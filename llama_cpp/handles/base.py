@@ -14,12 +14,13 @@ import threading
 import weakref
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import BusyError, ClosedError, LlamaError
 from ..native.bind import Pointer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 T = TypeVar("T")
 

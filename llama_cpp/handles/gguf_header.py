@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from struct import Struct
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from .. import errors
 from .gguf_foreign import foreign_format
@@ -64,8 +63,7 @@ _TENSOR_TYPES = {
 # fmt: on
 
 
-@dataclass(frozen=True)
-class GGUFHeader:
+class GGUFHeader(NamedTuple):
     """What the header of a GGUF file says.
 
     Attributes:

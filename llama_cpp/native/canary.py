@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import LibraryMismatchError
 from .bind import Library
+from .generated import LLAMA_CPP_COMMIT
 from .generated.llama import (
     llama_context_params,
     llama_model_params,
@@ -27,7 +28,7 @@ _UNTOUCHED = 0xA5
 
 # Where a struct comes back through a pointer that is passed like a first argument (System V and
 # Windows on x86-64), we can pass the pointer ourselves and see how far the library writes.
-_MACHINE = os.uname().machine if hasattr(os, "uname") else os.environ["PROCESSOR_ARCHITECTURE"]
+_MACHINE = os.uname().machine if hasattr(os, "uname") else os.getenv("PROCESSOR_ARCHITECTURE", "")
 _RESULT_POINTER_IS_AN_ARGUMENT = _MACHINE in ("x86_64", "AMD64")
 
 _EXPECTED: tuple[tuple[str, type[ctypes.Structure], Mapping[str, Any]], ...] = (
@@ -99,7 +100,7 @@ def check(library: Library) -> None:
             raise LibraryMismatchError(
                 f"{library._name} is of another llama.cpp version than the bindings: "
                 f"{function} gives {differences}. Rebuild the package, or point "
-                "LLAMA_CPP_LIB_PATH at a build of the commit that llama_cpp.build_info() names."
+                f"LLAMA_CPP_LIB_PATH at a build of llama.cpp {LLAMA_CPP_COMMIT}."
             )
 
 

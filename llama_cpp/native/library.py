@@ -13,6 +13,7 @@ import os
 import re
 import struct
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ _CPUINFO_FLAGS = {
     "SSE4_2": "sse4_2",
 }
 
+_lock = threading.Lock()
 _loaded: dict[str, Library] = {}
 _checked: set[Path] = set()
 _dll_folders: list[Any] = []  # closing one would take the folder from the search path again
@@ -84,20 +86,25 @@ def load(stem: str, signatures: Mapping[str, Signature]) -> Library:
         LibraryNotFoundError: The library, or something that it depends on, is missing.
         LibraryError: It is there and cannot be loaded.
     """
-    if stem not in _loaded:
-        path = find(stem)
-        if path is None:
-            raise LibraryNotFoundError(_not_found(stem))
-        if path.parent not in _checked:
-            check_complete(path.parent)
-            check_processor(path.parent)
-            _checked.add(path.parent)
-        add_dll_folders(path.parent)
-        try:
-            _loaded[stem] = Library(str(path), signatures)
-        except OSError as error:
-            raise explain(path, error) from error
-    return _loaded[stem]
+    with _lock:
+        if stem not in _loaded:
+            _loaded[stem] = _load(stem, signatures)
+        return _loaded[stem]
+
+
+def _load(stem: str, signatures: Mapping[str, Signature]) -> Library:
+    path = find(stem)
+    if path is None:
+        raise LibraryNotFoundError(_not_found(stem))
+    if path.parent not in _checked:
+        check_complete(path.parent)
+        check_processor(path.parent)
+        _checked.add(path.parent)
+    add_dll_folders(path.parent)
+    try:
+        return Library(str(path), signatures)
+    except OSError as error:
+        raise explain(path, error) from error
 
 
 def build_info_file() -> Path | None:
@@ -152,12 +159,14 @@ def check_processor(folder: Path, cpuinfo: Path = Path("/proc/cpuinfo")) -> None
     if flags is None:
         return
     here = flags[1].split()
-    lacking = [name for name in built_for if _CPUINFO_FLAGS.get(name, here[0]) not in here]
+    known = [name for name in built_for if name in _CPUINFO_FLAGS]
+    lacking = [name for name in known if _CPUINFO_FLAGS[name] not in here]
     if lacking:
         raise LibraryError(
             f"The libraries in {folder} were built for a processor with {', '.join(lacking)}, "
             "which this one does not have. Rebuild on this machine, or build with "
-            'CMAKE_ARGS="-DGGML_NATIVE=OFF" for any x86-64 processor.'
+            'CMAKE_ARGS="-DGGML_NATIVE=OFF", which asks for AVX2 and no more; docs/building.md '
+            "tells how to ask for less."
         )
 
 

@@ -50,7 +50,8 @@ def ctypes_function_for_shared_library(
         def decorate(declaration: F) -> F:
             if not enabled:
                 return declaration
-            function: Any = lib[name]
+            # Not lib[name]: a Library would give it the types of its own tables.
+            function: Any = ctypes.CDLL(lib._name, handle=lib._handle)[name]
             function.argtypes = argtypes
             function.restype = restype
             function.__doc__ = declaration.__doc__

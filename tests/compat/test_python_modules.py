@@ -112,3 +112,25 @@ def test_libraries_that_cannot_be_loaded_are_explained(tmp_path: Path) -> None:
     (tmp_path / "libbroken.so").write_bytes(b"no library")
     with pytest.raises(LibraryError, match="cannot be loaded"):
         raw.load_shared_library("broken", tmp_path)
+
+
+def test_a_script_may_declare_a_function_with_types_of_its_own() -> None:
+    @raw.ctypes_function("llama_max_devices", [], ctypes.c_uint8)
+    def declared() -> int:
+        """How many."""
+        raise AssertionError("the native function takes its place")
+
+    assert declared() == llama_cpp.llama_max_devices()
+
+    @raw.ctypes_function("llama_version", [], ctypes.POINTER(ctypes.c_char))
+    def version() -> Any:
+        """A pointer, where the table has bytes."""
+
+    assert ctypes.string_at(version()) == llama_cpp.llama_version()
+    assert isinstance(llama_cpp.llama_version(), bytes)
+
+
+@pytest.mark.parametrize("name", ["py", "lib", "_llama", "Lama"])
+def test_the_package_has_no_attributes_but_its_names(name: str) -> None:
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}'"):
+        getattr(llama_cpp, name)

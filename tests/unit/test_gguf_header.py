@@ -145,7 +145,7 @@ def test_vocabularies_of_llama_cpp(path: Path) -> None:
 def test_tensor_types_are_those_of_llama_cpp() -> None:
     source = VENDORED / "gguf-py" / "gguf" / "constants.py"
     if not source.exists():
-        pytest.skip("llama.cpp has not been fetched into vendor/")
+        pytest.fail("llama.cpp has not been fetched into vendor/")
     spec = importlib.util.spec_from_file_location("gguf_constants", source)
     assert spec is not None
     assert spec.loader is not None

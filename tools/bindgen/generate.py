@@ -14,9 +14,10 @@ from .expressions import Names
 from .parse import parse
 from .policy import Policy
 
-_PACKAGE_DOCSTRING = (
-    '"""What ``tools/bindgen`` generates from the headers of llama.cpp. Do not edit."""\n'
-)
+_PACKAGE = '''"""What ``tools/bindgen`` generates from the headers of llama.cpp. Do not edit."""
+
+LLAMA_CPP_COMMIT = "{commit}"
+'''
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def generate() -> Output:
     commit = headers.pinned_commit()
     modules = tuple(parse(policy).values())
     names = Names(modules)
-    files = {headers.GENERATED / "__init__.py": _PACKAGE_DOCSTRING}
+    files = {headers.GENERATED / "__init__.py": _PACKAGE.format(commit=commit)}
     for module in modules:
         runtime = headers.GENERATED / f"{module.name}.py"
         files[runtime] = emit_module(module, names, commit)

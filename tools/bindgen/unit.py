@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,7 +64,7 @@ def parse_headers(headers: Sequence[Path], directories: Sequence[Path]) -> Trans
 
 def _compiler_headers() -> str:
     # The libclang wheel has no stddef.h and friends of its own.
-    command = ["cc", "-print-file-name=include"]
+    command = [os.environ.get("CC", "cc"), "-print-file-name=include"]
     try:
         folder = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
