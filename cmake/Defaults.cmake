@@ -18,7 +18,8 @@ endforeach()
 # a second Python thread decodes: docs/architecture.md, "Threads".
 set(GGML_OPENMP OFF CACHE BOOL "ggml: use OpenMP")
 set(GGML_RPC ON CACHE BOOL "ggml: use RPC")
-if(CMAKE_CROSSCOMPILING OR DEFINED ENV{SOURCE_DATE_EPOCH})  # reproducible builds, as upstream
+# Off for reproducible builds too, as upstream does, and with loadable backends, which refuse it.
+if(CMAKE_CROSSCOMPILING OR DEFINED ENV{SOURCE_DATE_EPOCH} OR GGML_BACKEND_DL)
     set(GGML_NATIVE OFF CACHE BOOL "ggml: optimize the build for the current system")
 else()
     set(GGML_NATIVE ON CACHE BOOL "ggml: optimize the build for the current system")

@@ -104,6 +104,8 @@ def _submodules() -> frozenset[str]:
 
 def _raw(name: str) -> Any:
     try:
+        if name.startswith("_"):  # the module's own business
+            raise AttributeError(name)
         return getattr(_import("llama_cpp"), name)
     except AttributeError:
         raise _import("legacy").unknown(name, __name__, __dir__()) from None

@@ -208,6 +208,8 @@ _DAMAGED = re.compile(
 )
 
 _DEPENDENCY_CURES = {
+    "libggml": "reinstall the package",
+    "libllama": "reinstall the package",
     "cuda": "install the CUDA run time that the build used, and let the loader find it",
     "cublas": "install the CUDA run time that the build used, and let the loader find it",
     "vulkan": "install the Vulkan loader (Debian: libvulkan1) and a driver",
