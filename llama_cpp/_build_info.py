@@ -7,6 +7,7 @@ import re
 from typing import TypedDict
 
 from . import llama_cpp as raw
+from .handles.backend import start_backend
 from .native import library
 
 _FEATURE = re.compile(r"\s*(?:(?P<backend>[^:=]+?) : )?\s*(?P<name>\S+) = (?P<value>\S+)\s*")
@@ -47,6 +48,7 @@ def build_info() -> BuildInfo:
     Raises:
         LibraryError: The native libraries cannot be loaded.
     """
+    start_backend()  # loads backends that are libraries of their own
     file = library.build_info_file()
     recorded = json.loads(file.read_text("utf-8")) if file else {}
     return BuildInfo(
