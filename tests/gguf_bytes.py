@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from pathlib import Path
+
+Save = Callable[[bytes], Path]
 
 U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
 TENSOR_F32, TENSOR_Q4_0 = 0, 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from gguf_bytes import (
     U16,
     U32,
     U64,
+    Save,
     array,
     gguf,
     pair,
@@ -42,18 +42,6 @@ from llama_cpp.handles.gguf_header import GGUFHeader, read_header
 
 VENDORED = Path(__file__).parents[2] / "vendor" / "llama.cpp"
 VOCABULARIES = sorted((VENDORED / "models").glob("ggml-vocab-*.gguf"))
-
-Save = Callable[[bytes], Path]
-
-
-@pytest.fixture
-def save(tmp_path: Path) -> Save:
-    def write(content: bytes) -> Path:
-        path = tmp_path / "model.gguf"
-        path.write_bytes(content)
-        return path
-
-    return write
 
 
 def test_small_file(save: Save) -> None:

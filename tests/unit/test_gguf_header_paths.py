@@ -7,30 +7,18 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gguf_bytes import (
     SMALL,
+    Save,
 )
 
 from llama_cpp import errors
 from llama_cpp.handles import gguf_header
 from llama_cpp.handles.gguf_header import read_header
-
-Save = Callable[[bytes], Path]
-
-
-@pytest.fixture
-def save(tmp_path: Path) -> Save:
-    def write(content: bytes) -> Path:
-        path = tmp_path / "model.gguf"
-        path.write_bytes(content)
-        return path
-
-    return write
 
 
 def test_path_kinds(save: Save) -> None:

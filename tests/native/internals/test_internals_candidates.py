@@ -8,30 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import tiny_models
 from internals_kit import (
     Floats,
     candidates_of,
-    load,
-    new_context,
 )
 
 from llama_cpp import errors
 from llama_cpp._internals import (
     LlamaContext,
-    LlamaModel,
     LlamaTokenDataArray,
 )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> LlamaModel:
-    return load(tiny_models.write_llama(tmp_path_factory.mktemp("internals") / "llama.gguf"))
-
-
-@pytest.fixture(scope="module")
-def ctx(model: LlamaModel) -> LlamaContext:
-    return new_context(model)
 
 
 @pytest.fixture

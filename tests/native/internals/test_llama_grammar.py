@@ -9,15 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_models
 from internals_kit import (
     ANSWER,
-    batch_of,
     byte_token,
     chain,
     generate,
-    load,
-    new_context,
 )
 
 from llama_cpp import errors
@@ -29,24 +25,6 @@ from llama_cpp._internals import (
     LlamaTokenDataArray,
 )
 from llama_cpp.llama_grammar import LLAMA_GRAMMAR_DEFAULT_ROOT, json_schema_to_gbnf
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> LlamaModel:
-    return load(tiny_models.write_llama(tmp_path_factory.mktemp("internals") / "llama.gguf"))
-
-
-@pytest.fixture(scope="module")
-def ctx(model: LlamaModel) -> LlamaContext:
-    return new_context(model)
-
-
-@pytest.fixture
-def prompted(ctx: LlamaContext) -> LlamaContext:
-    """The context, with the logits after a prompt at index -1."""
-    ctx.kv_cache_clear()
-    ctx.decode(batch_of(ctx.model.tokenize(b"Hello world", add_bos=True, special=False)))
-    return ctx
 
 
 def test_a_grammar_constrains_candidates(ctx: LlamaContext, model: LlamaModel) -> None:

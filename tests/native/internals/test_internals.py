@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_models
 from internals_kit import (
     ANSWER,
     batch_of,
@@ -34,29 +33,12 @@ from llama_cpp._internals import (
     suppress_stdout_stderr,
 )
 
-VOCABS = Path(__file__).parents[2] / "vendor" / "llama.cpp" / "models"
+VOCABS = Path(__file__).parents[3] / "vendor" / "llama.cpp" / "models"
 
 
 @pytest.fixture(scope="session")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("internals")
-    writers: dict[str, Callable[[Path], Path]] = {
-        "llama": tiny_models.write_llama,
-        "bert": tiny_models.write_bert,
-        "mamba": tiny_models.write_mamba,
-        "t5": tiny_models.write_t5,
-    }
-    return {name: write(folder / f"{name}.gguf") for name, write in writers.items()}
-
-
-@pytest.fixture(scope="module")
-def model(files: dict[str, Path]) -> LlamaModel:
-    return load(files["llama"])
-
-
-@pytest.fixture(scope="module")
-def ctx(model: LlamaModel) -> LlamaContext:
-    return new_context(model)
+def files(tiny_llama: Path, tiny_bert: Path, tiny_mamba: Path, tiny_t5: Path) -> dict[str, Path]:
+    return {"llama": tiny_llama, "bert": tiny_bert, "mamba": tiny_mamba, "t5": tiny_t5}
 
 
 # LlamaModel
