@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ class Output:
     def summary(self) -> str:
         """Return one line for every module, and what is left to decide."""
         lines = [_summary(module) for module in self.modules]
+        facts = json.loads(self.files[headers.LAYOUT])["facts"]
+        lines += [f"{len(facts)} sizes, offsets and values for the probe to compare"]
         lines += [f"{len(self.unlisted)} unlisted", *(f"  {entry}" for entry in self.unlisted)]
         return "\n".join(lines)
 
@@ -69,4 +72,4 @@ def differing(files: dict[Path, str]) -> Iterable[Path]:
 def _summary(module: model.Module) -> str:
     bound, excluded = len(module.functions), len(module.excluded)
     hint = f" (see {headers.POLICY.relative_to(headers.ROOT)})" if excluded else ""
-    return f"{module.name:<6} {bound:>4} functions bound {excluded:>3} excluded{hint}"
+    return f"{module.name:<8} {bound:>4} functions bound {excluded:>3} excluded{hint}"
