@@ -10,7 +10,6 @@ from ..handles import Context
 from ..handles.backend import collect_errors
 from .batch import LlamaBatch
 from .candidate_sampling import CandidateSampling
-from .leases import call
 from .model import LlamaModel
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ class LlamaContext(CandidateSampling):
     @property
     def memory(self) -> raw.llama_memory_t | None:
         """The address of its memory; None for models that keep none (BERT)."""
-        pointer: raw.llama_memory_t | None = call(self.handle, raw.llama_get_memory)
+        pointer: raw.llama_memory_t | None = self.handle.call(raw.llama_get_memory)
         return pointer
 
     def close(self) -> None:
@@ -82,15 +81,15 @@ class LlamaContext(CandidateSampling):
 
     def get_state_size(self) -> int:
         """Bytes that the state of all sequences takes now."""
-        return int(call(self.handle, raw.llama_state_get_size))
+        return int(self.handle.call(raw.llama_state_get_size))
 
     def print_timings(self) -> None:
         """Write the times so far to the log of ``llama_cpp``, at level INFO."""
-        call(self.handle, raw.llama_perf_context_print)
+        self.handle.call(raw.llama_perf_context_print)
 
     def reset_timings(self) -> None:
         """Start measuring times anew."""
-        call(self.handle, raw.llama_perf_context_reset)
+        self.handle.call(raw.llama_perf_context_reset)
 
     # Decoding.
 
@@ -203,7 +202,7 @@ class LlamaContext(CandidateSampling):
 
     def _row(self, what: str, function: Any, *arguments: int) -> _Pointer[c_float]:
         with collect_errors() as log:
-            row: _Pointer[c_float] = call(self.handle, function, *arguments)
+            row: _Pointer[c_float] = self.handle.call(function, *arguments)
         if not row:
             where = f" for index {arguments[0]}" if arguments else ""
             raise InvalidArgumentError(

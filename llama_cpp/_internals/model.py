@@ -11,7 +11,6 @@ from .. import llama_cpp as raw
 from ..errors import LlamaError
 from ..handles import Model, Vocab
 from ..handles.checks import token_array
-from .leases import call
 
 
 class LlamaModel:
@@ -98,7 +97,7 @@ class LlamaModel:
 
     def rope_freq_scale_train(self) -> float:
         """The factor of the rotary position encoding that the model was trained with."""
-        return float(call(self.handle, raw.llama_model_rope_freq_scale_train))
+        return float(self.handle.call(raw.llama_model_rope_freq_scale_train))
 
     def desc(self) -> str:
         """A short text like ``llama 7B Q4_0``."""

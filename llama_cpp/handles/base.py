@@ -169,8 +169,16 @@ class Handle:
             self._freeing = self._freed = True
         return pointer
 
-    def _locked(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a native function on the pointer under a lease."""
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call ``function(pointer, *arguments)`` under a lease.
+
+        Args:
+            function: A raw function whose first parameter is this kind of pointer.
+            *arguments: Its other arguments, which nothing checks.
+
+        Raises:
+            ClosedError: The handle is closed.
+        """
         pointer = self.acquire()
         try:
             return function(pointer, *arguments)

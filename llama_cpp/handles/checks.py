@@ -14,6 +14,7 @@ from ..errors import (
     BatchError,
     GrammarError,
     InvalidArgumentError,
+    LlamaError,
     SequenceError,
     TextError,
     TokenError,
@@ -48,6 +49,19 @@ def encoded_path(path: str | bytes | os.PathLike[Any], what: str = "path") -> by
     if b"\0" in raw:
         raise TextError(f"the {what} {path!r} holds a NUL character, which no file name can")
     return raw
+
+
+def writable(path: bytes, refused: type[LlamaError]) -> None:
+    """Refuse a path that cannot be written; an empty file is there afterwards.
+
+    Raises:
+        LlamaError: Of the class ``refused``, with the reason.
+    """
+    try:
+        with open(path, "ab"):
+            pass
+    except OSError as error:
+        raise refused(f"{os.fsdecode(path)} cannot be written: {error}") from error
 
 
 def encoded_text(text: str | bytes | bytearray, what: str = "text") -> bytes:

@@ -158,7 +158,7 @@ class Context(ExclusiveHandle):
             data = ctypes.addressof(self._stop)
         else:
             native, data = _abort_callback(weakref.ref(self), callback), None
-        self._locked(raw.llama_set_abort_callback, native, data)
+        self.call(raw.llama_set_abort_callback, native, data)
         self._abort_callback = native
 
     def logits(self, index: int = -1) -> npt.NDArray[np.float32]:
@@ -210,20 +210,20 @@ class Context(ExclusiveHandle):
         """Set the threads for single tokens and for batches."""
         for name, count in (("n_threads", n_threads), ("n_threads_batch", n_threads_batch)):
             checks.integer(name, count, 1, raw.GGML_MAX_N_THREADS)
-        self._locked(raw.llama_set_n_threads, n_threads, n_threads_batch)
+        self.call(raw.llama_set_n_threads, n_threads, n_threads_batch)
 
     def set_embeddings(self, embeddings: bool) -> None:
         """Set whether decoding gives embeddings."""
-        self._locked(raw.llama_set_embeddings, bool(embeddings))
+        self.call(raw.llama_set_embeddings, bool(embeddings))
         self._outputs_everywhere = bool(embeddings)
 
     def set_causal_attn(self, causal: bool) -> None:
         """Set whether a token sees only those before it."""
-        self._locked(raw.llama_set_causal_attn, bool(causal))
+        self.call(raw.llama_set_causal_attn, bool(causal))
 
     def synchronize(self) -> None:
         """Wait until all computations are done."""
-        self._locked(raw.llama_synchronize)
+        self.call(raw.llama_synchronize)
 
     def set_adapters(self, adapters: Sequence[tuple[LoraAdapter, float]]) -> None:
         """Apply LoRA adapters from now on, in place of those applied before.
@@ -271,11 +271,11 @@ class Context(ExclusiveHandle):
             InvalidArgumentError: Its width or its layers do not fit the model.
         """
         if vector is None:
-            self._locked(raw.llama_set_adapter_cvec, None, 0, self.model.n_embd, 0, 0)
+            self.call(raw.llama_set_adapter_cvec, None, 0, self.model.n_embd, 0, 0)
             return
         vector.check_fits(self.model)
         data = vector.data.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-        failed = self._locked(
+        failed = self.call(
             raw.llama_set_adapter_cvec,
             data, vector.data.size, self.model.n_embd, vector.first_layer, vector.last_layer,
         )  # fmt: skip

@@ -119,11 +119,7 @@ class Memory:
             )
 
     def _call(self, function: Any, *arguments: Any) -> Any:
-        pointer = self._context.acquire()
-        try:
-            return function(raw.llama_get_memory(pointer), *arguments)
-        finally:
-            self._context.release()
+        return self._context.call(lambda ctx: function(raw.llama_get_memory(ctx), *arguments))
 
 
 def _check_range(p0: int, p1: int) -> None:

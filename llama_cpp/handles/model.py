@@ -73,12 +73,12 @@ class Model(Handle):
     @cached_property
     def metadata(self) -> dict[str, str]:
         """The scalar and string metadata of the file, each value as text."""
-        return self._locked(_read_metadata)
+        return self.call(_read_metadata)
 
     @cached_property
     def description(self) -> str:
         """A short text like ``llama 7B Q4_0``."""
-        return self._locked(_read_string, raw.llama_model_desc)
+        return self.call(_read_string, raw.llama_model_desc)
 
     @cached_property
     def n_vocab(self) -> int:
@@ -88,72 +88,72 @@ class Model(Handle):
     @cached_property
     def n_ctx_train(self) -> int:
         """The context length that the model was trained with, in tokens."""
-        return self._locked(raw.llama_model_n_ctx_train)
+        return self.call(raw.llama_model_n_ctx_train)
 
     @cached_property
     def n_embd(self) -> int:
         """The width of the hidden state."""
-        return self._locked(raw.llama_model_n_embd)
+        return self.call(raw.llama_model_n_embd)
 
     @cached_property
     def n_embd_inp(self) -> int:
         """The width of an input embedding."""
-        return self._locked(raw.llama_model_n_embd_inp)
+        return self.call(raw.llama_model_n_embd_inp)
 
     @cached_property
     def n_embd_out(self) -> int:
         """The width of an output embedding."""
-        return self._locked(raw.llama_model_n_embd_out)
+        return self.call(raw.llama_model_n_embd_out)
 
     @cached_property
     def n_cls_out(self) -> int:
         """Outputs of a classifier or reranker, 1 where the model has no such head."""
-        return self._locked(raw.llama_model_n_cls_out)
+        return self.call(raw.llama_model_n_cls_out)
 
     @cached_property
     def rope_type(self) -> int:
         """How positions are encoded: ``LLAMA_ROPE_TYPE_*``."""
-        return self._locked(raw.llama_model_rope_type)
+        return self.call(raw.llama_model_rope_type)
 
     @cached_property
     def n_layer(self) -> int:
         """Layers."""
-        return self._locked(raw.llama_model_n_layer)
+        return self.call(raw.llama_model_n_layer)
 
     @cached_property
     def n_params(self) -> int:
         """Parameters."""
-        return self._locked(raw.llama_model_n_params)
+        return self.call(raw.llama_model_n_params)
 
     @cached_property
     def size(self) -> int:
         """Bytes of all tensors."""
-        return self._locked(raw.llama_model_size)
+        return self.call(raw.llama_model_size)
 
     @cached_property
     def has_encoder(self) -> bool:
         """Whether the model needs ``Context.encode``."""
-        return self._locked(raw.llama_model_has_encoder)
+        return self.call(raw.llama_model_has_encoder)
 
     @cached_property
     def has_decoder(self) -> bool:
         """Whether the model takes ``Context.decode``."""
-        return self._locked(raw.llama_model_has_decoder)
+        return self.call(raw.llama_model_has_decoder)
 
     @cached_property
     def is_recurrent(self) -> bool:
         """Whether the memory is a state that cannot be rewound (Mamba, RWKV)."""
-        return self._locked(raw.llama_model_is_recurrent)
+        return self.call(raw.llama_model_is_recurrent)
 
     @cached_property
     def is_hybrid(self) -> bool:
         """Whether the memory is part recurrent, part attention (Jamba, Granite)."""
-        return self._locked(raw.llama_model_is_hybrid)
+        return self.call(raw.llama_model_is_hybrid)
 
     def chat_template(self, name: str | None = None) -> str | None:
         """The chat template of the file, or the named one; None if there is none."""
         encoded = None if name is None else checks.c_string(name, "template name")
-        template = self._locked(raw.llama_model_chat_template, encoded)
+        template = self.call(raw.llama_model_chat_template, encoded)
         return None if template is None else template.decode("utf-8", "replace")
 
     def save(self, path: str | bytes | os.PathLike[Any]) -> None:
@@ -177,7 +177,10 @@ class Model(Handle):
             raise QuantizeError(f"the engine cannot write models of the kind {kind!r}")
         if self.params.vocab_only or self.params.no_alloc:
             raise QuantizeError("only a vocabulary was loaded: there are no weights to save")
-        self._check_writable(encoded)
+        # The engine maps the file that it loaded from: writing there would change the weights.
+        if os.path.exists(encoded) and os.path.samefile(encoded, self.path):
+            raise QuantizeError(f"{self.path} is the file the model was loaded from")
+        checks.writable(encoded, QuantizeError)
         pointer = self.acquire()
         try:
             error = ctypes.c_char_p()
@@ -199,16 +202,6 @@ class Model(Handle):
                 f"{os.fsdecode(encoded)} is unusable: the engine left out {missing} tensors, "
                 f"because it cannot write models of the kind {kind!r}"
             )
-
-    def _check_writable(self, path: bytes) -> None:
-        # The engine maps the file that it loaded from: writing there would change the weights.
-        if os.path.exists(path) and os.path.samefile(path, self.path):
-            raise QuantizeError(f"{self.path} is the file the model was loaded from")
-        try:
-            with open(path, "ab"):
-                pass
-        except OSError as error:
-            raise QuantizeError(f"{os.fsdecode(path)} cannot be written: {error}") from error
 
 
 def _check_params(params: raw.llama_model_params) -> dict[str, int | float]:

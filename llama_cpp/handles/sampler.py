@@ -80,7 +80,7 @@ class Sampler(ExclusiveHandle):
             ids = candidates.data["id"]
             for token in (int(ids.min()), int(ids.max())):
                 self._check_token(token)
-        self._locked(raw.llama_sampler_apply, ctypes.byref(candidates.struct))
+        self.call(raw.llama_sampler_apply, ctypes.byref(candidates.struct))
         self._raise_python_errors()
 
     def accept(self, token: int) -> None:
@@ -111,13 +111,13 @@ class Sampler(ExclusiveHandle):
 
     def reset(self) -> None:
         """Forget the accepted tokens; random samplers start over from their seed."""
-        self._locked(raw.llama_sampler_reset)
+        self.call(raw.llama_sampler_reset)
         self._raise_python_errors()
 
     def clone(self) -> Sampler:
         """A copy with the same state."""
         return Sampler(
-            self._locked(raw.llama_sampler_clone),
+            self.call(raw.llama_sampler_clone),
             selects=self.selects, vocab=self.vocab, python=self.python,
         )  # fmt: skip
 
@@ -141,6 +141,7 @@ class SamplerChain(Sampler):
         params = raw.llama_sampler_chain_params(no_perf)
         super().__init__(raw.llama_sampler_chain_init(params))
         self._members: list[_Member] = []
+        self._note_members()
         for sampler in samplers:
             self.add(sampler)
 
@@ -163,7 +164,7 @@ class SamplerChain(Sampler):
                 vocab._adopt(self)  # closing the model closes the chain that reads it
         finally:
             self.release()
-        self.selects = member.selects
+        self._note_members()
 
     def __len__(self) -> int:
         return len(self._members)
@@ -193,9 +194,9 @@ class SamplerChain(Sampler):
         """
         if not 0 <= index < len(self):
             raise InvalidArgumentError(f"the chain has members 0 to {len(self) - 1}, not {index}")
-        pointer = self._locked(raw.llama_sampler_chain_remove, index)
+        pointer = self.call(raw.llama_sampler_chain_remove, index)
         sampler = self._members.pop(index).handle(pointer)
-        self.selects = bool(self._members) and self._members[-1].selects
+        self._note_members()
         return sampler
 
     def sample(self, context: Context, index: int = -1) -> int:
@@ -216,7 +217,7 @@ class SamplerChain(Sampler):
                     f"a sampler of this chain reads a vocabulary of {vocab.n_tokens} tokens, but "
                     f"the model of the context has {context.model.n_vocab}"
                 )
-        if not self.selects or self.constrains or self._python_samplers():
+        if self._must_check:
             return self._sample_checked(context, index)
         error = ctypes.c_char_p()
         context_pointer = context.acquire()
@@ -240,17 +241,23 @@ class SamplerChain(Sampler):
 
     def clone(self) -> SamplerChain:
         """A copy with the same members and states."""
-        return SamplerChain._of(self._locked(raw.llama_sampler_clone), self._members)
+        return SamplerChain._of(self.call(raw.llama_sampler_clone), self._members)
 
     @classmethod
     def _of(cls, pointer: raw.llama_sampler_p | None, members: Sequence[_Member]) -> SamplerChain:
         """A handle for a native chain that has these members already."""
         chain = cls.__new__(cls)
-        Sampler.__init__(chain, pointer, selects=bool(members) and members[-1].selects)
+        Sampler.__init__(chain, pointer)
         chain._members = list(members)
+        chain._note_members()
         for vocab in chain.vocabs:
             vocab._adopt(chain)
         return chain
+
+    def _note_members(self) -> None:
+        # Once per change of the members: sample() runs for every token.
+        self.selects = bool(self._members) and self._members[-1].selects
+        self._must_check = not self.selects or self.constrains or bool(self._python_samplers())
 
     def _sample_checked(self, context: Context, index: int) -> int:
         # The engine's own sampling loop aborts on what Python samplers may leave, and on an end of

@@ -100,7 +100,7 @@ class State:
             StateError: The file cannot be written.
         """
         encoded, ids, count = self._file_arguments(path, tokens)
-        self._check_writable(encoded)
+        checks.writable(encoded, StateError)
         pointer = self._context.acquire()
         try:
             with collect_errors() as log:
@@ -155,14 +155,6 @@ class State:
         count = len(ids)
         c_ids = (ctypes.c_int32 * count).from_buffer(ids) if count else None
         return checks.encoded_path(path), c_ids, count
-
-    @staticmethod
-    def _check_writable(path: bytes) -> None:
-        try:
-            with open(path, "ab"):
-                pass
-        except OSError as error:
-            raise StateError(f"{os.fsdecode(path)} cannot be written: {error}") from error
 
     @staticmethod
     def _readable(path: _Path) -> bytes:

@@ -32,83 +32,83 @@ class Vocab(Handle):
     @cached_property
     def bos(self) -> int:
         """Beginning of text, or -1."""
-        return self._locked(raw.llama_vocab_bos)
+        return self.call(raw.llama_vocab_bos)
 
     @cached_property
     def eos(self) -> int:
         """End of text, or -1."""
-        return self._locked(raw.llama_vocab_eos)
+        return self.call(raw.llama_vocab_eos)
 
     @cached_property
     def eot(self) -> int:
         """End of turn, or -1."""
-        return self._locked(raw.llama_vocab_eot)
+        return self.call(raw.llama_vocab_eot)
 
     @cached_property
     def sep(self) -> int:
         """Sentence separator, or -1."""
-        return self._locked(raw.llama_vocab_sep)
+        return self.call(raw.llama_vocab_sep)
 
     @cached_property
     def nl(self) -> int:
         """Line feed, or -1."""
-        return self._locked(raw.llama_vocab_nl)
+        return self.call(raw.llama_vocab_nl)
 
     @cached_property
     def pad(self) -> int:
         """Padding, or -1."""
-        return self._locked(raw.llama_vocab_pad)
+        return self.call(raw.llama_vocab_pad)
 
     @cached_property
     def mask(self) -> int:
         """Mask, or -1."""
-        return self._locked(raw.llama_vocab_mask)
+        return self.call(raw.llama_vocab_mask)
 
     @cached_property
     def fim_pre(self) -> int:
         """Fill-in-the-middle prefix, or -1."""
-        return self._locked(raw.llama_vocab_fim_pre)
+        return self.call(raw.llama_vocab_fim_pre)
 
     @cached_property
     def fim_suf(self) -> int:
         """Fill-in-the-middle suffix, or -1."""
-        return self._locked(raw.llama_vocab_fim_suf)
+        return self.call(raw.llama_vocab_fim_suf)
 
     @cached_property
     def fim_mid(self) -> int:
         """Fill-in-the-middle middle, or -1."""
-        return self._locked(raw.llama_vocab_fim_mid)
+        return self.call(raw.llama_vocab_fim_mid)
 
     @cached_property
     def add_bos(self) -> bool:
         """Whether the model wants BOS in front of a text."""
-        return self._locked(raw.llama_vocab_get_add_bos)
+        return self.call(raw.llama_vocab_get_add_bos)
 
     @cached_property
     def add_eos(self) -> bool:
         """Whether the model wants EOS after a text."""
-        return self._locked(raw.llama_vocab_get_add_eos)
+        return self.call(raw.llama_vocab_get_add_eos)
 
     def text(self, token: int) -> bytes:
         """The token as the model file spells it."""
-        text = self._locked(raw.llama_vocab_get_text, self._checked(token))
+        text = self.call(raw.llama_vocab_get_text, self._checked(token))
         return b"" if text is None else text
 
     def score(self, token: int) -> float:
         """The token's score in the model file."""
-        return self._locked(raw.llama_vocab_get_score, self._checked(token))
+        return self.call(raw.llama_vocab_get_score, self._checked(token))
 
     def attr(self, token: int) -> int:
         """The token's attributes: ``LLAMA_TOKEN_ATTR_*`` bits."""
-        return self._locked(raw.llama_vocab_get_attr, self._checked(token))
+        return self.call(raw.llama_vocab_get_attr, self._checked(token))
 
     def is_eog(self, token: int) -> bool:
         """Whether the token ends a generation."""
-        return self._locked(raw.llama_vocab_is_eog, self._checked(token))
+        return self.call(raw.llama_vocab_is_eog, self._checked(token))
 
     def is_control(self, token: int) -> bool:
         """Whether the token is a control token, not text."""
-        return self._locked(raw.llama_vocab_is_control, self._checked(token))
+        return self.call(raw.llama_vocab_is_control, self._checked(token))
 
     def tokenize(
         self, text: str | bytes, *, add_special: bool = True, parse_special: bool = False
@@ -169,8 +169,7 @@ class Vocab(Handle):
             TokenError: The id is not in the vocabulary.
             InvalidArgumentError: The model has no tokenizer.
         """
-        self._check_tokenizer(add_special=False)
-        token = checks.token_id(token, self.n_tokens)
+        token = self._checked(token)
         pointer = self.acquire()
         try:
             buffer = _bytes_for(64)

@@ -25,7 +25,7 @@ from .generated.ggml import (
 )
 from .generated.llama import SIGNATURES as LLAMA
 from .generated.mtmd import SIGNATURES as MTMD
-from .library import load, noop_callback
+from .library import load, names_of_loaded, noop_callback
 
 logger = logging.getLogger("llama_cpp")
 logger.addHandler(logging.NullHandler())
@@ -111,8 +111,6 @@ def install_mtmd() -> None:
 @atexit.register
 def _detach() -> None:
     # Static destructors of the backends may log after the interpreter is gone.
-    from .library import names_of_loaded
-
     for stem, table, name in (
         ("llama", LLAMA, "llama_log_set"),
         ("mtmd", MTMD, "mtmd_helper_log_set"),
