@@ -7,6 +7,7 @@ BUILT := $(VENV)/.built
 # What the native libraries and the environment are made from. A change here builds again, and
 # compiles only what changed.
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/* bridge/*) \
+           tests/requirements-no-deps.txt \
            vendor/fetch_llama_cpp.py vendor/llama.cpp.toml vendor/llama.cpp.lock
 
 .PHONY: build demo test lint format types bindings bench clean
@@ -20,6 +21,7 @@ $(BIN)/python:
 $(BUILT): $(BIN)/python $(SOURCES)
 	$(BIN)/python -m pip install --quiet --upgrade pip "scikit-build-core>=0.10" "cmake>=3.21" ninja
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[test,dev]"
+	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/requirements-no-deps.txt
 	touch $@
 
 demo: build

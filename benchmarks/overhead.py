@@ -18,7 +18,7 @@ from pathlib import Path
 # The tiny random models of the tests serve here too; the tests are no package to import from.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from tiny_models import write_llama
+from zoo import write_llama
 
 from llama_cpp import llama_cpp as raw
 from llama_cpp.handles.batch import Batch

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tiny_models
 from isolated import Outcomes, RunPython, how_it_ended, run_cases, run_interpreter
+from zoo import Zoo
 
 from llama_cpp.handles.model import Model
-
-VOCABULARIES = Path(__file__).parents[1] / "vendor" / "llama.cpp" / "models"
 
 
 @pytest.fixture(scope="session")
@@ -21,39 +19,44 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_llama(tiny_folder: Path) -> Path:
-    return tiny_models.write_llama(tiny_folder / "llama.gguf")
+def zoo(tiny_folder: Path) -> Zoo:
+    """Every tiny model, each written when a test first asks for it."""
+    return Zoo(tiny_folder)
 
 
 @pytest.fixture(scope="session")
-def tiny_llama_bpe(tiny_folder: Path) -> Path:
-    vocab_file = VOCABULARIES / "ggml-vocab-gpt-2.gguf"
-    return tiny_models.write_llama(tiny_folder / "bpe.gguf", vocab="bpe", vocab_file=vocab_file)
+def tiny_llama(zoo: Zoo) -> Path:
+    return zoo.llama
 
 
 @pytest.fixture(scope="session")
-def tiny_bert(tiny_folder: Path) -> Path:
-    return tiny_models.write_bert(tiny_folder / "bert.gguf")
+def tiny_llama_bpe(zoo: Zoo) -> Path:
+    return zoo.llama_bpe
 
 
 @pytest.fixture(scope="session")
-def tiny_mamba(tiny_folder: Path) -> Path:
-    return tiny_models.write_mamba(tiny_folder / "mamba.gguf")
+def tiny_bert(zoo: Zoo) -> Path:
+    return zoo.bert
 
 
 @pytest.fixture(scope="session")
-def tiny_t5(tiny_folder: Path) -> Path:
-    return tiny_models.write_t5(tiny_folder / "t5.gguf")
+def tiny_mamba(zoo: Zoo) -> Path:
+    return zoo.mamba
 
 
 @pytest.fixture(scope="session")
-def tiny_lora(tiny_folder: Path) -> Path:
-    return tiny_models.write_lora(tiny_folder / "lora.gguf")
+def tiny_t5(zoo: Zoo) -> Path:
+    return zoo.t5
 
 
 @pytest.fixture(scope="session")
-def tiny_classifier(tiny_folder: Path) -> Path:
-    return tiny_models.write_classifier(tiny_folder / "classifier.gguf")
+def tiny_lora(zoo: Zoo) -> Path:
+    return zoo.lora
+
+
+@pytest.fixture(scope="session")
+def tiny_classifier(zoo: Zoo) -> Path:
+    return zoo.classifier
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_models import write_llama
 
 
 @pytest.fixture(scope="session")
@@ -15,10 +14,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model(folder: Path) -> Iterator[Any]:
+def model(tiny_llama: Path) -> Iterator[Any]:
     """A tiny llama, as the raw functions know it."""
     raw: Any = importlib.import_module("llama_cpp.llama_cpp")
-    path = write_llama(folder / "llama.gguf")
-    loaded = raw.llama_model_load_from_file(bytes(path), raw.llama_model_default_params())
+    loaded = raw.llama_model_load_from_file(bytes(tiny_llama), raw.llama_model_default_params())
     yield loaded
     raw.llama_model_free(loaded)

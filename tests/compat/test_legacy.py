@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tiny_models import write_bert, write_lora
+from zoo import write_lora
 
 from llama_cpp import legacy
 from llama_cpp.errors import PointerTypeError
@@ -159,9 +159,8 @@ def test_counts(owner: Any, ctx: Any, name: str) -> None:
     assert call(name, "llama_memory_seq_pos_max", owner) == 0
 
 
-def test_context_without_memory(folder: Path) -> None:
-    path = write_bert(folder / "bert.gguf")
-    bert = raw.llama_model_load_from_file(bytes(path), raw.llama_model_default_params())
+def test_context_without_memory(tiny_bert: Path) -> None:
+    bert = raw.llama_model_load_from_file(bytes(tiny_bert), raw.llama_model_default_params())
     context = raw.llama_init_from_model(bert, raw.llama_context_default_params())
     assert call("llama_get_kv_self", "llama_get_memory", context) is None
     assert call("llama_kv_self_n_tokens", "llama_memory_seq_pos_max", context) == 0

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_models
 from handles_kit import TOKENS, batch_of, decode, open_context
 from isolated import Cases, Files, Outcomes
+from zoo import write_llama
 
 from llama_cpp import llama_cpp as raw
 from llama_cpp.errors import (
@@ -66,7 +66,7 @@ def cache_types_work_or_are_refused_in_every_architecture(files: Files) -> None:
 
 @cases.add
 def cache_types_that_do_not_divide_a_head_are_refused(files: Files) -> None:
-    path = tiny_models.write_llama(files.scratch / "head16.gguf", n_head=16, n_head_kv=8)
+    path = write_llama(files.scratch / "head16.gguf", n_head=16, n_head_kv=8)
     model = Model(path)
     for name in ("type_k", "type_v"):
         with pytest.raises(ContextError, match="does not divide"):

@@ -10,9 +10,9 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-import tiny_models
 from handles_kit import batch_of, decode, open_context
 from isolated import Cases, Files, Outcomes
+from zoo import write_lora
 
 from llama_cpp import llama_cpp as raw
 from llama_cpp.errors import (
@@ -238,10 +238,10 @@ def adapters_that_do_not_fit_are_refused(files: Files) -> None:
         LoraAdapter(files.model, files.llama)
     with pytest.raises(ModelLoadError, match="arch mismatch"):
         LoraAdapter(Model(files.bert), files.lora)
-    wide = tiny_models.write_lora(files.scratch / "wide.gguf", n_embd=512)
+    wide = write_lora(files.scratch / "wide.gguf", n_embd=512)
     with pytest.raises(ModelLoadError, match="incorrect shape"):
         LoraAdapter(files.model, wide)
-    deep = tiny_models.write_lora(files.scratch / "deep.gguf", n_layer=5)
+    deep = write_lora(files.scratch / "deep.gguf", n_layer=5)
     with pytest.raises(ModelLoadError, match="does not exist in base model"):
         LoraAdapter(files.model, deep)
     with pytest.raises(ModelLoadError, match="does not exist in base model"):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny_models
 from handles_kit import TOKENS, batch_of, decode, open_context
 from isolated import Cases, Files, Outcomes, RunPython
+from zoo import write_llama
 
 from llama_cpp.errors import ClosedError, DecodeAbortedError, LlamaError
 from llama_cpp.handles.adapter import LoraAdapter
@@ -65,7 +65,7 @@ class Pause:
 
 @cases.add
 def closing_aborts_a_long_decode(files: Files) -> None:
-    path = tiny_models.write_llama(files.scratch / "deep.gguf", n_layer=24, n_ctx_train=4096)
+    path = write_llama(files.scratch / "deep.gguf", n_layer=24, n_ctx_train=4096)
     for close_model in (False, True):
         model = Model(path)
         context = open_context(model, n_ctx=4096, n_batch=4096, n_threads_batch=2)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from handles_kit import TOKENS, batch_of, decode, open_context
+from zoo import Zoo
 
 from llama_cpp.errors import DecodeAbortedError
 from llama_cpp.handles.adapter import ControlVector, LoraAdapter
@@ -25,9 +26,9 @@ def same(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> N
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-3)
 
 
-@pytest.fixture(params=["llama", "mamba"])
-def decoder(request: pytest.FixtureRequest, tiny_llama: Path, tiny_mamba: Path) -> Model:
-    return Model({"llama": tiny_llama, "mamba": tiny_mamba}[request.param])
+@pytest.fixture(params=["llama", "mamba", "hybrid", "sliding_window"])
+def decoder(request: pytest.FixtureRequest, zoo: Zoo) -> Model:
+    return Model(getattr(zoo, request.param))
 
 
 def one_by_one(context: Context, tokens: Any = TOKENS, seq_id: int = 0) -> npt.NDArray[np.float32]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from library_kit import output
-from tiny_models import write_llama
+from zoo import write_llama
 
 HEAVY = ("numpy", "jinja2", "diskcache")
 LOADED = """

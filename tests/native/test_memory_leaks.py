@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tiny_models import write_llama
+from zoo import write_llama
 
 from llama_cpp.errors import (
     ContextError,

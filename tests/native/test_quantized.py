@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tiny_models import write_llama
 
 import llama_cpp
 from llama_cpp import llama_cpp as raw
@@ -33,11 +32,6 @@ KERNEL_TOLERANCE = 0.1
 
 PROMPT = 96  # tokens in one batch: enough for the matrix kernels, which start at 32
 SINGLE = 4  # tokens one by one, for the vector kernels
-
-
-@pytest.fixture(scope="module")
-def f32(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_llama(tmp_path_factory.mktemp("quantized") / "f32.gguf")
 
 
 def quantize(source: Path, target: Path, ftype: int, **options: int) -> Path:
@@ -85,13 +79,15 @@ def error(found: Logits, wanted: Logits) -> float:
 
 
 @pytest.mark.parametrize("name", TOLERANCES)
-def test_quantized_models_compute_what_f32_does(name: str, f32: Path, tmp_path: Path) -> None:
+def test_quantized_models_compute_what_f32_does(
+    name: str, tiny_llama: Path, tmp_path: Path
+) -> None:
     ftype, tolerance = TOLERANCES[name]
-    path = quantize(f32, tmp_path / "quantized.gguf", ftype)
-    assert path.stat().st_size < 0.3 * f32.stat().st_size
+    path = quantize(tiny_llama, tmp_path / "quantized.gguf", ftype)
+    assert path.stat().st_size < 0.3 * tiny_llama.stat().st_size
     dequantized = dequantize(path, tmp_path / "dequantized.gguf")
-    assert dequantized.stat().st_size > 0.99 * f32.stat().st_size
-    found, exact, original = (logits_of(each) for each in (path, dequantized, f32))
+    assert dequantized.stat().st_size > 0.99 * tiny_llama.stat().st_size
+    found, exact, original = (logits_of(each) for each in (path, dequantized, tiny_llama))
     assert np.isfinite(found).all()
     prompt, single = slice(None, PROMPT), slice(PROMPT, None)
     for part in (prompt, single):
@@ -100,10 +96,10 @@ def test_quantized_models_compute_what_f32_does(name: str, f32: Path, tmp_path: 
     assert error(logits_of(path, repacked=False), found) < KERNEL_TOLERANCE
 
 
-def test_less_precise_types_lose_more(f32: Path, tmp_path: Path) -> None:
-    original = logits_of(f32)
+def test_less_precise_types_lose_more(tiny_llama: Path, tmp_path: Path) -> None:
+    original = logits_of(tiny_llama)
     errors = [
-        error(logits_of(quantize(f32, tmp_path / f"{name}.gguf", ftype)), original)
+        error(logits_of(quantize(tiny_llama, tmp_path / f"{name}.gguf", ftype)), original)
         for name, (ftype, _) in TOLERANCES.items()
     ]
     assert errors == sorted(errors)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from upstream_vocabs import NAMES, NAMES_WITH_CASES, read_ids, read_texts, vocab_file
 
 from llama_cpp import llama_cpp as raw
 from llama_cpp.errors import TokenError
 from llama_cpp.handles.model import Model
 from llama_cpp.handles.vocab import Vocab
-
-MODELS = Path(__file__).parents[2] / "vendor" / "llama.cpp" / "models"
-PREFIX = "ggml-vocab-"
-NAMES = sorted(path.stem.removeprefix(PREFIX) for path in MODELS.glob(f"{PREFIX}*.gguf"))
-NAMES_WITH_CASES = [name for name in NAMES if (MODELS / f"{PREFIX}{name}.gguf.inp").exists()]
-SEPARATOR = b"\n__ggml_vocab_test__\n"
 
 # What detokenize() does to a text besides joining its pieces. Every vocabulary that is not here
 # gives each text back byte by byte; one that is here must really lose something.
@@ -50,18 +44,8 @@ def name(request: pytest.FixtureRequest) -> str:
 def vocab(name: str) -> Iterator[Vocab]:
     params = Model.default_params()
     params.vocab_only = True
-    with Model(MODELS / f"{PREFIX}{name}.gguf", params) as model:
+    with Model(vocab_file(name), params) as model:
         yield model.vocab
-
-
-def read_texts(name: str) -> list[bytes]:
-    texts = (MODELS / f"{PREFIX}{name}.gguf.inp").read_bytes().split(SEPARATOR)
-    return texts if texts[-1] else texts[:-1]
-
-
-def read_ids(name: str) -> list[list[int]]:
-    lines = (MODELS / f"{PREFIX}{name}.gguf.out").read_text("ascii").splitlines()
-    return [[int(token) for token in line.split()] for line in lines]
 
 
 @functools.cache

@@ -1,18 +1,19 @@
-"""Small vocabularies for the tiny models, one per kind of tokenizer.
+"""The vocabularies of the tiny models.
 
-Plain English splits into few tokens, a token per common word at best. Only byte-level BPE reads
-a file; the other kinds are made from the word list below.
+The small ones, one per kind of tokenizer, split plain English into few tokens, a token per common
+word at best. Byte-level BPE is cut out of a whole vocabulary of upstream, the other kinds are made
+from the word list below.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gguf
+import upstream_vocabs
 from gguf.constants import Keys
 
 _SPACE = "\u2581"
@@ -33,7 +34,7 @@ _FRAGMENTS = (
 ).split()
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Vocab:
     """The tokenizer.ggml.* part of a model; `ids` and `flags` are keyed by full GGUF key."""
 
@@ -43,8 +44,8 @@ class Vocab:
     types: tuple[int, ...]
     scores: tuple[float, ...] = ()
     merges: tuple[str, ...] = ()
-    ids: Mapping[str, int] = field(default_factory=dict)
-    flags: Mapping[str, bool] = field(default_factory=dict)
+    ids: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    flags: Mapping[str, bool] = dataclasses.field(default_factory=dict)
 
     def write(self, writer: gguf.GGUFWriter) -> None:
         writer.add_tokenizer_model(self.model)
@@ -161,30 +162,45 @@ def unigram_vocab() -> Vocab:
 
 
 @functools.cache
-def bpe_vocab(vocab_file: Path, n_merges: int = 400) -> Vocab:
-    """The byte-level BPE vocabulary of `vocab_file`, cut down to its first merges.
-
-    A full one of 50,000 tokens would make the embedding alone larger than all other tiny models
-    together. The special tokens all stay, under new ids.
-    """
-    fields = gguf.GGUFReader(vocab_file).fields
-    found = {key: item.contents() for key, item in fields.items() if key.startswith("tokenizer.")}
-    merges: list[str] = found[Keys.Tokenizer.MERGES][:n_merges]
-    merged = {merge.replace(" ", "") for merge in merges}
-    all_tokens: list[str] = found[Keys.Tokenizer.LIST]
-    all_types: list[int] = found[Keys.Tokenizer.TOKEN_TYPE]
-    kept = [
-        token
-        for token, (text, kind) in enumerate(zip(all_tokens, all_types, strict=True))
-        if kind != gguf.TokenType.NORMAL or len(text) == 1 or text in merged
-    ]
-    renumbered = {old: new for new, old in enumerate(kept)}
+def upstream_vocab(name: str) -> Vocab:
+    """A whole vocabulary of real size; `upstream_vocabs` has its texts and their ids."""
+    found = upstream_vocabs.read_metadata(upstream_vocabs.vocab_file(name))
     return Vocab(
         model=found[Keys.Tokenizer.MODEL],
         pre=found[Keys.Tokenizer.PRE],
-        tokens=tuple(all_tokens[token] for token in kept),
-        types=tuple(all_types[token] for token in kept),
-        merges=tuple(merges),
-        ids={key: renumbered[found[key]] for key in found if key.endswith("_token_id")},
-        flags={key: value for key, value in found.items() if isinstance(value, bool)},
+        tokens=tuple(found[Keys.Tokenizer.LIST]),
+        types=tuple(found[Keys.Tokenizer.TOKEN_TYPE]),
+        scores=tuple(found.get(Keys.Tokenizer.SCORES, ())),
+        merges=tuple(found.get(Keys.Tokenizer.MERGES, ())),
+        ids={key: found[key] for key in found if key.endswith("_token_id")},
+        flags={
+            key: value
+            for key, value in found.items()
+            if key.startswith("tokenizer.") and isinstance(value, bool)
+        },
+    )
+
+
+@functools.cache
+def bpe_vocab(n_merges: int = 400) -> Vocab:
+    """The byte-level BPE vocabulary of GPT-2, cut down to its first merges.
+
+    The whole one of 50,000 tokens would make the embedding alone larger than all other tiny models
+    together. The special tokens all stay, under new ids.
+    """
+    whole = upstream_vocab("gpt-2")
+    merges = whole.merges[:n_merges]
+    merged = {merge.replace(" ", "") for merge in merges}
+    kept = [
+        token
+        for token, (text, kind) in enumerate(zip(whole.tokens, whole.types, strict=True))
+        if kind != gguf.TokenType.NORMAL or len(text) == 1 or text in merged
+    ]
+    renumbered = {old: new for new, old in enumerate(kept)}
+    return dataclasses.replace(
+        whole,
+        tokens=tuple(whole.tokens[token] for token in kept),
+        types=tuple(whole.types[token] for token in kept),
+        merges=merges,
+        ids={key: renumbered[token] for key, token in whole.ids.items()},
     )
