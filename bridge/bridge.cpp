@@ -1,48 +1,18 @@
 #include "bridge.h"
 
 #include <atomic>
-#include <cstdlib>
-#include <cstring>
-#include <exception>
-#include <string>
 
+#include "guard.h"
 #include "json-schema-to-grammar.h"
 
-namespace {
+using bridge::copy;
+using bridge::guarded;
 
 static_assert(sizeof(std::atomic<bool>) == sizeof(bool) && std::atomic<bool>::is_always_lock_free,
               "Python writes the flag of bridge_flag_is_set as a bool");
 
-// What there is to say when there is no memory to say anything.
-char out_of_memory[] = "out of memory";
-
-char * copy(const std::string & text) {
-    char * result = static_cast<char *>(std::malloc(text.size() + 1));
-    if (result == nullptr) {
-        return out_of_memory;
-    }
-    std::memcpy(result, text.c_str(), text.size() + 1);
-    return result;
-}
-
-// What body returns, or `failed` and *error if it throws.
-template <typename Result, typename Body>
-Result guarded(char ** error, Result failed, Body body) {
-    *error = nullptr;
-    try {
-        return body();
-    } catch (const std::exception & e) {
-        *error = copy(e.what());
-    } catch (...) {
-        *error = copy("unknown C++ exception");
-    }
-    return failed;
-}
-
-}  // namespace
-
 void bridge_string_free(char * string) {
-    if (string != out_of_memory) {
+    if (string != bridge::out_of_memory) {
         std::free(string);
     }
 }

@@ -48,6 +48,48 @@ BRIDGE_API struct llama_sampler * bridge_sampler_init_grammar(
         const char ** trigger_patterns, size_t n_trigger_patterns,
         const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error);
 
+// Chat templates, of the engine's own kind: no model is needed. JSON goes in and comes out; where
+// OpenAI has a shape for it, it is that one.
+struct bridge_chat_templates;
+
+// NULL with an error: the template is empty, does not parse or nests too deeply. bos and eos are what
+// bos_token and eos_token stand for in the template; either may be empty.
+BRIDGE_API struct bridge_chat_templates * bridge_chat_templates_init(
+        const char * source, const char * bos, const char * eos, char ** error);
+
+BRIDGE_API void bridge_chat_templates_free(struct bridge_chat_templates * templates);
+
+// {"source", "supports_thinking", "caps": {"supports_tools": ..., ...}}
+BRIDGE_API void bridge_chat_templates_describe(
+        const struct bridge_chat_templates * templates, char ** description, char ** error);
+
+// Renders a conversation. The request has the members of common_chat_templates_inputs: "messages",
+// which it must have, "tools", "tool_choice" ("auto", "required" or "none"), "json_schema" (a JSON
+// schema), "grammar", "add_generation_prompt", "continue_final_message" (a bool, "content" or
+// "reasoning_content"), "parallel_tool_calls", "reasoning_format" (a name), "enable_thinking", "now"
+// (seconds since 1970), "chat_template_kwargs", "add_bos" and "add_eos" (the tokenizer adds it, so
+// that the prompt must not), and "force_pure_content". Others are errors.
+// The result has the members of common_chat_params, with names for what C++ has enums for.
+BRIDGE_API void bridge_chat_templates_apply(
+        const struct bridge_chat_templates * templates, const char * request, char ** result,
+        char ** error);
+
+// What reads replies to one prompt. Reading it out of the JSON takes longer than a token should, and
+// a reply is read again after each one.
+struct bridge_chat_parser;
+
+// params is a result of bridge_chat_templates_apply, of which "format", "generation_prompt" and
+// "parser" are needed.
+BRIDGE_API struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error);
+
+BRIDGE_API void bridge_chat_parser_free(struct bridge_chat_parser * parser);
+
+// Reads a reply: what the model wrote after the prompt, all of it or so far. The message is an
+// assistant's, with "content", "reasoning_content" and "tool_calls".
+BRIDGE_API void bridge_chat_parser_parse(
+        const struct bridge_chat_parser * parser, const char * reply, size_t reply_size,
+        bool is_partial, char ** message, char ** error);
+
 // The GBNF grammar that admits exactly the JSON values of a JSON schema.
 BRIDGE_API void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error);
 

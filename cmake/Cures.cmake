@@ -34,4 +34,50 @@ if(_cpu_targets)
     set_source_files_properties("${_amx_dir}/amx.cpp" TARGET_DIRECTORY ${_cpu_targets}
                                 PROPERTIES COMPILE_OPTIONS "${_force_include}")
 endif()
+# The chat templates log to a printer of their own, with a thread.
+file(GLOB _chat_sources "${LLAMA_CPP_DIR}/common/chat*.cpp" "${LLAMA_CPP_DIR}/common/peg-parser.cpp"
+                        "${LLAMA_CPP_DIR}/common/parsers/*.cpp")
+set_source_files_properties(${_chat_sources} TARGET_DIRECTORY llama-common
+                            PROPERTIES COMPILE_OPTIONS "${_force_include}")
 list(APPEND LLAMA_CPP_CURES "errors-to-log")
+
+# A template ends the process if a macro calls itself, a variable holds itself, or it divides by zero.
+# The engine gets copies of its interpreter with checks in these places.
+function(check_templates source)
+    set(_file "${LLAMA_CPP_DIR}/common/jinja/${source}")
+    file(READ "${_file}" _text)
+    while(ARGN)
+        list(POP_FRONT ARGN _before _after)
+        string(FIND "${_text}" "${_before}" _found)
+        if(_found EQUAL -1)
+            message(FATAL_ERROR "${_file} has no `${_before}`, which cmake/Cures.cmake has to replace")
+        endif()
+        string(REPLACE "${_before}" "${_after}" _text "${_text}")
+    endwhile()
+    # Their folder must not be searched: it has a string.h.
+    string(REGEX REPLACE "#include \"(lexer|runtime|utils|value)\\.h\"" "#include \"jinja/\\1.h\""
+           _text "${_text}")
+    set(_checks "${CMAKE_CURRENT_SOURCE_DIR}/cmake/template_checks.h")
+    set(_copy "${CMAKE_CURRENT_BINARY_DIR}/jinja/${source}")
+    file(GENERATE OUTPUT "${_copy}" CONTENT "#include \"${_checks}\"\n${_text}")
+    get_target_property(_sources llama-common SOURCES)
+    list(TRANSFORM _sources REPLACE "^jinja/${source}$" "${_copy}")
+    set_property(TARGET llama-common PROPERTY SOURCES ${_sources})
+    set_source_files_properties("${_copy}" TARGET_DIRECTORY llama-common PROPERTIES GENERATED ON)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${_file}")
+endfunction()
+check_templates(runtime.cpp
+    "return execute_impl(ctx)"
+    "const template_checks::Level level$<SEMICOLON> return execute_impl(ctx)"
+    "ctx.set_val(var_name, rhs)"
+    "ctx.set_val(var_name, (template_checks::Value(rhs), rhs))"
+    "ctx.set_val(var_name, arr[i])"
+    "ctx.set_val(var_name, (template_checks::Value(arr[i]), arr[i]))"
+    "obj_ptr->insert(prop_name, rhs)"
+    "(obj_ptr->insert(prop_name, rhs), template_checks::Value(object))")
+check_templates(value.cpp
+    "arr_editable->push_back(args.get_pos(1))"
+    "(arr_editable->push_back(args.get_pos(1)), template_checks::Value(args.get_pos(0)))"
+    "args.get_pos(0)->val_int % args.get_pos(1)->val_int == 0"
+    "template_checks::divides(args.get_pos(1)->val_int, args.get_pos(0)->val_int)")
+list(APPEND LLAMA_CPP_CURES "template-checks")

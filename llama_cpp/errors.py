@@ -27,6 +27,9 @@ Each class also inherits the builtin that callers already catch::
     │   └── OutOfMemoryError (MemoryError)     also raised when a context cannot be allocated
     ├── ContextError (ValueError, RuntimeError)   a context cannot be created
     ├── GrammarError (ValueError)              a grammar does not parse
+    ├── ChatTemplateError (ValueError)         a chat template does not parse, or does not take the
+    │                                          messages
+    ├── ChatParseError (ValueError)            a reply has not the form of the template's replies
     ├── StateError (ValueError, RuntimeError)  a saved state does not fit or is damaged
     ├── QuantizeError (RuntimeError)           a model cannot be quantized or written
     └── DecodeError (RuntimeError)             llama_decode or llama_encode failed
@@ -44,6 +47,8 @@ from collections.abc import Sequence
 __all__ = [
     "BatchError",
     "BusyError",
+    "ChatParseError",
+    "ChatTemplateError",
     "ClosedError",
     "ContextError",
     "DecodeAbortedError",
@@ -188,6 +193,14 @@ class ContextError(LlamaError, ValueError, RuntimeError):
 
 class GrammarError(LlamaError, ValueError):
     """A grammar does not parse."""
+
+
+class ChatTemplateError(LlamaError, ValueError):
+    """A chat template does not parse, or does not take these messages or options."""
+
+
+class ChatParseError(LlamaError, ValueError):
+    """A reply does not have the form that the chat template gives to replies."""
 
 
 class StateError(LlamaError, ValueError, RuntimeError):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import GrammarError
+from .errors import GrammarError, InvalidArgumentError
 from .handles.backend import bridge, take_string
 from .handles.checks import c_string
+from .handles.deep_stack import with_stack_for_levels
+from .handles.json_limits import depth_of_json, levels
 
 __all__ = ["LLAMA_GRAMMAR_DEFAULT_ROOT", "LlamaGrammar", "json_schema_to_gbnf"]
 
@@ -22,9 +23,6 @@ LLAMA_GRAMMAR_DEFAULT_ROOT = "root"
 _SCHEMA_BYTES_MAX = 1 << 20
 _SCHEMA_DEPTH_MAX = 64
 
-# An unterminated string is one too, or a search would begin at each of its escaped quotes anew.
-_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-_BRACKET = re.compile(r"[][{}]")
 # What stands under these keys is data, in which the order of keys counts.
 _DATA_KEYS = frozenset({"const", "default", "enum", "examples"})
 
@@ -111,7 +109,15 @@ def json_schema_to_gbnf(schema: str, prop_order: Sequence[str] | None = None) ->
         order = {name: index for index, name in enumerate(prop_order)}
         text = json.dumps(_reordered(parsed, order)).encode()
     grammar, error = ctypes.c_char_p(), ctypes.c_char_p()
-    bridge("bridge_json_schema_to_gbnf")(text, ctypes.byref(grammar), ctypes.byref(error))
+    function = bridge("bridge_json_schema_to_gbnf")
+    try:
+        with_stack_for_levels(
+            levels(parsed, "the JSON schema"),
+            "the JSON schema",
+            lambda: function(text, ctypes.byref(grammar), ctypes.byref(error)),
+        )
+    except InvalidArgumentError as refused:
+        raise GrammarError(str(refused)) from None
     if error:
         raise GrammarError(f"the JSON schema cannot be used: {take_string(error)}")
     return take_string(grammar)
@@ -125,21 +131,13 @@ def _parsed(schema: bytes) -> Any:
         )
     try:
         text = schema.decode("utf-8")
-        if _depth(text) > _SCHEMA_DEPTH_MAX:
+        if depth_of_json(text) > _SCHEMA_DEPTH_MAX:
             raise GrammarError(f"the JSON schema nests deeper than {_SCHEMA_DEPTH_MAX} levels")
         return json.loads(text)
     except GrammarError:
         raise
     except ValueError as error:
         raise GrammarError(f"the JSON schema is not JSON: {error}") from None
-
-
-def _depth(text: str) -> int:
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(_JSON_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _reordered(node: Any, order: dict[str, int]) -> Any:

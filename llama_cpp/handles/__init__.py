@@ -3,6 +3,7 @@
 * ``Model``, ``Vocab``: weights, tokenizer and metadata of a GGUF file.
 * ``Context``, ``Batch``: decoding; ``Context.memory`` and ``Context.state`` for what it remembers.
 * ``Sampler``, ``SamplerChain``, ``Candidates``; ``samplers`` has one function per kind.
+* ``ChatTemplates``, ``ReplyParser``: from messages to a prompt, and from a reply to a message.
 * ``LoraAdapter``, ``ControlVector``: changes to a model at run time.
 """
 
@@ -13,6 +14,7 @@ from .adapter import ControlVector, LoraAdapter
 from .base import Handle
 from .batch import Batch
 from .candidates import Candidates
+from .chat_templates import ChatTemplates, ReplyParser
 from .context import Context
 from .memory import Memory
 from .model import Model
@@ -23,12 +25,14 @@ from .vocab import Vocab
 __all__ = [
     "Batch",
     "Candidates",
+    "ChatTemplates",
     "Context",
     "ControlVector",
     "Handle",
     "LoraAdapter",
     "Memory",
     "Model",
+    "ReplyParser",
     "Sampler",
     "SamplerChain",
     "State",

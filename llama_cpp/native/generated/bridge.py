@@ -7,8 +7,17 @@
 
 from ctypes import POINTER, c_bool, c_char_p, c_int32, c_size_t, c_void_p
 
-from ..bind import Signature
+from ..bind import Pointer, Signature
 from .llama import llama_context_p, llama_model_p, llama_sampler_p, llama_vocab_p
+
+
+class bridge_chat_templates_p(Pointer):
+    """``struct bridge_chat_templates *``"""
+
+
+class bridge_chat_parser_p(Pointer):
+    """``struct bridge_chat_parser *``"""
+
 
 _c_char_p_p = POINTER(c_char_p)
 _c_int32_p = POINTER(c_int32)
@@ -54,11 +63,46 @@ SIGNATURES: dict[str, Signature] = {
         ),
         "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:46]",
     ),
+    "bridge_chat_templates_init": (
+        bridge_chat_templates_p,
+        (c_char_p, c_char_p, c_char_p, _c_char_p_p),
+        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:57]",
+    ),
+    "bridge_chat_templates_free": (
+        None,
+        (bridge_chat_templates_p,),
+        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:60]",
+    ),
+    "bridge_chat_templates_describe": (
+        None,
+        (bridge_chat_templates_p, _c_char_p_p, _c_char_p_p),
+        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:63]",
+    ),
+    "bridge_chat_templates_apply": (
+        None,
+        (bridge_chat_templates_p, c_char_p, _c_char_p_p, _c_char_p_p),
+        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:73]",
+    ),
+    "bridge_chat_parser_init": (
+        bridge_chat_parser_p,
+        (c_char_p, _c_char_p_p),
+        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:83]",
+    ),
+    "bridge_chat_parser_free": (
+        None,
+        (bridge_chat_parser_p,),
+        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:85]",
+    ),
+    "bridge_chat_parser_parse": (
+        None,
+        (bridge_chat_parser_p, c_char_p, c_size_t, c_bool, _c_char_p_p, _c_char_p_p),
+        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:89]",
+    ),
     "bridge_json_schema_to_gbnf": (
         None,
         (c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error)  [bridge.h:52]",
+        "void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error)  [bridge.h:94]",
     ),
 }
 
-__all__ = []
+__all__ = ["bridge_chat_parser_p", "bridge_chat_templates_p"]

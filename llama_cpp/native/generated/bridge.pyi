@@ -4,8 +4,11 @@
 
 from typing import Any, Final
 
-from ..bind import Signature
+from ..bind import Pointer, Signature
 from .llama import llama_context_p, llama_model_p, llama_sampler_p, llama_vocab_p
+
+class bridge_chat_templates_p(Pointer): ...
+class bridge_chat_parser_p(Pointer): ...
 
 SIGNATURES: Final[dict[str, Signature]]
 
@@ -30,9 +33,39 @@ def bridge_sampler_init_grammar(
     error: Any,
     /,
 ) -> llama_sampler_p | None: ...
+def bridge_chat_templates_init(
+    source: bytes | None, bos: bytes | None, eos: bytes | None, error: Any, /
+) -> bridge_chat_templates_p | None: ...
+def bridge_chat_templates_free(templates: bridge_chat_templates_p, /) -> None: ...
+def bridge_chat_templates_describe(
+    templates: bridge_chat_templates_p, description: Any, error: Any, /
+) -> None: ...
+def bridge_chat_templates_apply(
+    templates: bridge_chat_templates_p, request: bytes | None, result: Any, error: Any, /
+) -> None: ...
+def bridge_chat_parser_init(params: bytes | None, error: Any, /) -> bridge_chat_parser_p | None: ...
+def bridge_chat_parser_free(parser: bridge_chat_parser_p, /) -> None: ...
+def bridge_chat_parser_parse(
+    parser: bridge_chat_parser_p,
+    reply: bytes | None,
+    reply_size: int,
+    is_partial: bool,
+    message: Any,
+    error: Any,
+    /,
+) -> None: ...
 def bridge_json_schema_to_gbnf(schema: bytes | None, grammar: Any, error: Any, /) -> None: ...
 
 __all__ = [
+    "bridge_chat_parser_free",
+    "bridge_chat_parser_init",
+    "bridge_chat_parser_p",
+    "bridge_chat_parser_parse",
+    "bridge_chat_templates_apply",
+    "bridge_chat_templates_describe",
+    "bridge_chat_templates_free",
+    "bridge_chat_templates_init",
+    "bridge_chat_templates_p",
     "bridge_flag_is_set",
     "bridge_json_schema_to_gbnf",
     "bridge_model_save",

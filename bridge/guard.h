@@ -1,0 +1,37 @@
+// What every function of the bridge that calls C++ needs: strings that go out, exceptions that do not.
+#pragma once
+
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <string>
+
+namespace bridge {
+
+// What there is to say when there is no memory to say anything.
+inline char out_of_memory[] = "out of memory";
+
+inline char * copy(const std::string & text) {
+    char * result = static_cast<char *>(std::malloc(text.size() + 1));
+    if (result == nullptr) {
+        return out_of_memory;
+    }
+    std::memcpy(result, text.c_str(), text.size() + 1);
+    return result;
+}
+
+// What body returns, or `failed` and *error if it throws.
+template <typename Result, typename Body>
+Result guarded(char ** error, Result failed, Body body) {
+    *error = nullptr;
+    try {
+        return body();
+    } catch (const std::exception & e) {
+        *error = copy(e.what());
+    } catch (...) {
+        *error = copy("unknown C++ exception");
+    }
+    return failed;
+}
+
+}  // namespace bridge
