@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from struct import Struct
 from typing import Any, BinaryIO, NamedTuple
 
@@ -23,6 +24,7 @@ MetadataValue = int | float | bool | str
 _MAGIC = b"GGUF"
 _SUPPORTED_VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32
+_TOKENS = "tokenizer.ggml.tokens"
 _MAX_STRING_BYTES = _MAX_ARRAY_ELEMENTS = 1 << 30
 _MAX_DIMS, _MAX_TENSOR_NAME = 4, 63  # GGML_MAX_DIMS, and GGML_MAX_NAME less the NUL
 _MAX_ELEMENTS = (1 << 63) - 1
@@ -191,20 +193,30 @@ class _Reader:
         self.require(count, what)
         self.position += count
 
-    def skip_strings(self, count: int, what: str) -> None:
+    def strings(self, count: int, what: str, *, keep: bool) -> list[bytes]:
         self.require(count * _U64.size, what)
         length_at = _U64.unpack_from
+        kept: list[bytes] = []
         while count:
-            start = self._locate(_U64.size, what)
-            chunk, last_start = self._chunk, len(self._chunk) - _U64.size
-            # A vocabulary has hundreds of thousands of strings: this loop is most of the time that
-            # a header takes. A length that is too large points out of the chunk and ends it.
+            # One string with all checks, which brings a chunk; then those that it holds whole. A
+            # vocabulary has hundreds of thousands: that loop is most of the time of a header.
+            string = self.string(what)
+            if keep:
+                kept.append(string)
+            count -= 1
+            chunk, start = self._chunk, self.position - self._chunk_start
+            last_start = len(chunk) - _U64.size
             while count and start <= last_start:
                 (length,) = length_at(chunk, start)
-                start += 8 + length
+                end = start + 8 + length
+                if end > len(chunk):
+                    break
+                if keep:
+                    kept.append(chunk[start + 8 : end])
+                start = end
                 count -= 1
-            self._check_string_length(length, what)
-            self.skip(self._chunk_start + start - self.position, what)
+            self.position = self._chunk_start + start
+        return kept
 
     def _check_string_length(self, length: int, what: str) -> None:
         if length > _MAX_STRING_BYTES:
@@ -294,7 +306,7 @@ def _read_metadata(reader: _Reader, count: int) -> tuple[dict[str, Any], dict[st
         if kind != required:
             raise reader.damaged(f"{what} is no {_REQUIRED_KIND_NAMES[required]}")
         if kind == _ARRAY:
-            array_lengths[key] = _skip_array(reader, what)
+            array_lengths[key] = _skip_array(reader, key, what)
         elif kind == _STRING:
             metadata[key] = reader.string(what).decode(errors="replace")
         elif kind in _SCALARS:
@@ -315,17 +327,29 @@ def _read_name(reader: _Reader, what: str, seen: set[bytes]) -> bytes:
     return name
 
 
-def _skip_array(reader: _Reader, what: str) -> int:
+def _skip_array(reader: _Reader, key: str, what: str) -> int:
     kind, length = reader.unpack(_ARRAY_HEAD, what)
     if kind != _STRING and kind not in _SCALARS:
         raise reader.damaged(f"{what} is an array of arrays or of an unknown type ({kind})")
     if length > _MAX_ARRAY_ELEMENTS:
         raise reader.damaged(f"{what} has {length} elements, {_MAX_ARRAY_ELEMENTS} are the most")
     if kind == _STRING:
-        reader.skip_strings(length, what)
+        is_vocabulary = key == _TOKENS
+        strings = reader.strings(length, what, keep=is_vocabulary)
+        if is_vocabulary:
+            _check_tokens(reader, strings)
     else:
         reader.skip(length * _SCALARS[kind].size, what)
     return int(length)
+
+
+def _check_tokens(reader: _Reader, tokens: list[bytes]) -> None:
+    # The engine asserts that they differ. It reads them as C strings and renames empty ones.
+    words = [token.partition(b"\0")[0] if b"\0" in token else token for token in tokens]
+    if len(set(words)) < len(words) - max(words.count(b"") - 1, 0):
+        words = [word for word in words if word]
+        twice = next(word for word, count in Counter(words).items() if count > 1)
+        raise reader.damaged(f"token {_shown(twice)} is more than once in the vocabulary")
 
 
 def _check_tensors(reader: _Reader, count: int, alignment: int) -> int | None:

@@ -111,14 +111,24 @@ def test_the_same_header_in_chunks_of_any_size(save: Save, monkeypatch: pytest.M
         assert read_header(path) == whole
 
 
+def tokens(*words: bytes) -> bytes:
+    return array("tokenizer.ggml.tokens", STRING, len(words), b"".join(map(text, words)))
+
+
 def test_a_vocabulary_larger_than_a_chunk(save: Save) -> None:
-    words = [b"w" * (number % 300) for number in range(20_000)]
-    vocabulary = array("tokens", STRING, len(words), b"".join(map(text, words)))
-    content = gguf(vocabulary, pair("after", STRING, text("here")))
+    words = [b"w" * (number % 300) + b"%d" % number for number in range(20_000)]
+    content = gguf(tokens(*words), pair("after", STRING, text("here")))
     assert len(content) > 2 * gguf_header._CHUNK_BYTES
     header = read_header(save(content))
-    assert header.array_lengths == {"tokens": 20_000}
+    assert header.array_lengths == {"tokenizer.ggml.tokens": 20_000}
     assert header.metadata == {"after": "here"}
+    with pytest.raises(errors.ModelLoadError, match=f"token '{words[19].decode()}' is more"):
+        read_header(save(gguf(tokens(*words, words[19]))))
+
+
+def test_empty_tokens_have_no_names_to_share(save: Save) -> None:
+    header = read_header(save(gguf(tokens(b"", b"a", b"", b"\0b"))))
+    assert header.array_lengths == {"tokenizer.ggml.tokens": 4}
 
 
 @pytest.mark.parametrize("path", VOCABULARIES, ids=lambda path: path.stem)
@@ -300,6 +310,8 @@ def test_counts_beyond_the_end(save: Save, content: bytes) -> None:
         (gguf(pair("split.no", U32, u32(1))), "no u16"),
         (gguf(pair("adapter.type", U32, u32(1))), "no string"),
         (gguf(pair("adapter.lora.alpha", U32, u32(1))), "no f32"),
+        (gguf(tokens(b"a", b"b", b"a")), "token 'a' is more than once"),
+        (gguf(tokens(b"a", b"", b"", b"a\0b")), "token 'a' is more than once"),
         (gguf(tensors=(tensor("n" * 64),), data=16), "more than 63 bytes"),
         (gguf(tensors=(tensor("n\0m"),), data=16), "NUL byte"),
         (gguf(tensors=(tensor(), tensor(offset=32)), data=64), "'t', is a duplicate"),
