@@ -34,6 +34,10 @@ def user(content: str) -> dict[str, Any]:
     return {"role": "user", "content": content}
 
 
+def tool(parameters: Mapping[str, Any], name: str = "f") -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
 QUESTION = [user("How will the weather be?")]
 
 
