@@ -8,17 +8,18 @@ from __future__ import annotations
 import codecs
 import sys
 
-from tiny_gguf import model_from_arguments
-
 from llama_cpp.errors import LlamaError
 from llama_cpp.handles import Batch, Context, Model, SamplerChain, samplers
+from llama_cpp.models import tinychat
 
-MAX_TOKENS = 32
+PROMPT = "Q: Name the planets in the solar system? A: "
+MAX_TOKENS = 64
 
 
 def main() -> int:
     """Run the loop once; return the exit status."""
-    path, prompt = model_from_arguments(sys.argv[1:])
+    path = sys.argv[1] if len(sys.argv) > 1 else tinychat()
+    prompt = sys.argv[2] if len(sys.argv) > 2 else PROMPT
     try:
         with Model(path) as model:
             generate(model, prompt)

@@ -2,8 +2,7 @@
 
     python examples/low_level_api/raw_loop.py [model.gguf] [prompt]
 
-Every name is one of llama.h. Without a model it writes a tiny one with random weights, so the text
-means nothing; the calls are those of a real program.
+Every name is one of llama.h. Without a model it takes tinychat, which comes with the package.
 """
 
 from __future__ import annotations
@@ -12,16 +11,17 @@ import ctypes
 import os
 import sys
 
-from tiny_gguf import model_from_arguments
-
 import llama_cpp
+from llama_cpp.models import tinychat
 
-MAX_TOKENS = 32
+PROMPT = "Q: Name the planets in the solar system? A: "
+MAX_TOKENS = 64
 
 
 def main() -> int:
     """Run the loop once; return the exit status."""
-    path, prompt = model_from_arguments(sys.argv[1:])
+    path = sys.argv[1] if len(sys.argv) > 1 else tinychat()
+    prompt = sys.argv[2] if len(sys.argv) > 2 else PROMPT
 
     llama_cpp.llama_backend_init()
     model = llama_cpp.llama_model_load_from_file(
