@@ -41,10 +41,9 @@ def test_reaches_its_bar_on_values_never_trained_on(ability: str) -> None:
     assert score.share >= bar, f"{score.right} of {score.cases}:\n{wrong}"
 
 
-def test_is_small_and_has_room() -> None:
+def test_is_small_and_has_room(model: Model) -> None:
     assert Path(tinychat()).stat().st_size <= LARGEST
-    with Model(tinychat()) as model:
-        assert model.n_ctx_train >= 1024
+    assert model.n_ctx_train >= 1024
 
 
 def test_tokenizer_has_its_special_tokens(model: Model) -> None:

@@ -45,13 +45,9 @@ class Corpus:
 
     @classmethod
     def load(cls, path: Path) -> Corpus:
-        """Read what `save` wrote."""
+        """Read what `python -m tools.tinychat corpus` wrote."""
         with np.load(path) as arrays:
             return cls(arrays["tokens"], arrays["weights"], arrays["offsets"])
-
-    def save(self, path: Path) -> None:
-        """Write an .npz file."""
-        np.savez(path, tokens=self.tokens, weights=self.weights, offsets=self.offsets)
 
     def __len__(self) -> int:
         """Count the documents."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tools.tinychat.corpus.example import Text
 from tools.tinychat.words import NOUNS, Draw, is_held_out
 
@@ -74,8 +76,8 @@ _ARGUMENTS = (
 )
 
 
-def _function(draw: Draw) -> tuple[str, str]:
-    """A function and the part of it that is to be found, between the marks « and »."""
+def _function(draw: Draw) -> str:
+    """A function with the part that is to be found between the marks « and »."""
     if draw.chance(0.65):
         verb, letters, expression = draw.one(_EXPRESSIONS)
         if draw.chance(0.25):
@@ -92,28 +94,16 @@ def _function(draw: Draw) -> tuple[str, str]:
         if is_held_out(f"{name}({arguments})") == draw.held_out:
             break
     renamed = dict(zip(letters, arguments, strict=True))
-    words = "".join(_rename(body, renamed))
+    body = re.sub(r"\w+", lambda word: renamed.get(word[0], word[0]), body)
     head = f"def {name}({', '.join(arguments)}):\n    "
     if draw.chance(0.15):
         head += f'"""Return the {verb.replace("_", " ")}."""\n    '
-    return name, head + words
-
-
-def _rename(body: str, names: dict[str, str]) -> str:
-    out, word = [], ""
-    for character in body + "\0":
-        if character.isalnum() or character == "_":
-            word += character
-            continue
-        out.append(names.get(word, word))
-        word = ""
-        out.append(character)
-    return "".join(out)[:-1]
+    return head + body
 
 
 def fill_in(draw: Draw) -> Text:
     """Prefix, suffix, middle; some in the order suffix, prefix, middle."""
-    _, marked = _function(draw)
+    marked = _function(draw)
     prefix, middle, suffix = marked.replace("»", "«").split("«")
     if not draw.held_out and draw.chance(0.2):
         cut = draw.random.randrange(len(middle))
@@ -130,7 +120,7 @@ def fill_in(draw: Draw) -> Text:
 
 def write_function(draw: Draw) -> Text:
     """A function to write from its first line on."""
-    _, marked = _function(draw)
+    marked = _function(draw)
     whole = marked.replace("«", "").replace("»", "") + "\n"
     start = whole.index(":\n") + 1
     return Text(whole[:start], whole[start:])

@@ -129,6 +129,7 @@ def answer_by_schema(draw: Draw) -> Chat:
         f"{draw.one(('the ', ''))}{key} is {value}"
         for key, value in draw.random.sample(list(fields.items()), len(fields))
     )
+    answer = json.dumps(fields, ensure_ascii=False)
     messages = (
         system(
             draw.one(
@@ -141,6 +142,6 @@ def answer_by_schema(draw: Draw) -> Chat:
             + json.dumps(_schema(fields))
         ),
         user(_ask(draw, told)),
-        assistant(json.dumps(fields, ensure_ascii=False)),
+        assistant(answer),
     )
-    return Chat(messages, key=json.dumps(fields, ensure_ascii=False))
+    return Chat(messages, key=answer)

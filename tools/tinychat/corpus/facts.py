@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tools.tinychat.corpus.example import Answer, Chat, assistant, maybe_system, user
+from tools.tinychat.corpus.example import Answer, Chat, Message, assistant, maybe_system, user
 from tools.tinychat.words import (
     CAPITALS,
     COLOURS,
@@ -271,14 +271,14 @@ def _is_split(answer: Answer) -> bool:
 
 def chat(draw: Draw) -> Chat:
     """One question, and sometimes a few before it."""
-    turns: list[object] = []
+    turns: list[Message] = []
     if not draw.held_out and draw.chance(0.25):
         for _ in range(draw.random.randint(1, 4)):
             before = any_answer(draw)
             turns += user(before.question), assistant(before.answer)
     asked = any_answer(draw)
     messages = (*maybe_system(draw), *turns, user(asked.question), assistant(asked.answer))
-    return Chat(messages, key=asked.key)  # type: ignore[arg-type]
+    return Chat(messages, key=asked.key)
 
 
 def thinking(draw: Draw) -> Chat:

@@ -58,17 +58,23 @@ def _count(draw: Draw) -> int:
     return draw.one((1, 2, 2, 3, 3))
 
 
+def _call(use: Use) -> Message:
+    return calls((use.name, use.arguments))
+
+
+def _key(use: Use) -> str:
+    return json.dumps({"name": use.name, "arguments": use.arguments})
+
+
 def call_tool(draw: Draw) -> Chat:
     """One to three tools, one of which fits."""
     use = _use(draw)
-    wanted = calls((use.name, use.arguments))
-    key = json.dumps({"name": use.name, "arguments": use.arguments})
     before: tuple[Message, ...] = ()
     if not draw.held_out and draw.chance(0.15):
         asked = any_answer(draw)
         before = user(asked.question), assistant(asked.answer)
-    messages = (*maybe_system(draw), *before, user(use.request), wanted)
-    return Chat(messages, _offer(draw, use, _count(draw)), key=key)
+    messages = (*maybe_system(draw), *before, user(use.request), _call(use))
+    return Chat(messages, _offer(draw, use, _count(draw)), key=_key(use))
 
 
 def call_renamed(draw: Draw) -> Chat:
@@ -100,9 +106,8 @@ def think_and_call(draw: Draw) -> Chat:
     """A call that is thought about first."""
     use = _use(draw)
     thought = f"The user needs the tool {use.name}. I will call it."
-    last = {**calls((use.name, use.arguments)), "reasoning_content": thought}
-    key = json.dumps({"name": use.name, "arguments": use.arguments})
-    return Chat((user(use.request), last), _offer(draw, use, _count(draw)), thinking=True, key=key)
+    messages = user(use.request), {**_call(use), "reasoning_content": thought}
+    return Chat(messages, _offer(draw, use, _count(draw)), thinking=True, key=_key(use))
 
 
 def call_several(draw: Draw) -> Chat:
@@ -138,7 +143,7 @@ def answer_from_result(draw: Draw) -> Chat:
     messages = (
         *maybe_system(draw),
         user(use.request),
-        calls((use.name, use.arguments)),
+        _call(use),
         result(use.result),
         assistant(use.answer),
     )
@@ -159,7 +164,7 @@ def conversation(draw: Draw) -> Chat:
             messages += user(other(draw).request), assistant(NO_TOOL)
         else:
             use = _again(draw, draw.one(firsts))
-            messages += user(use.request), calls((use.name, use.arguments))
+            messages += user(use.request), _call(use)
             messages += result(use.result), assistant(use.answer)
     return Chat(tuple(messages), tuple(first.tool for first in firsts))
 
