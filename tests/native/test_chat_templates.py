@@ -14,7 +14,6 @@ from chat_kit import (
     OF_THE_ENGINE,
     QUESTION,
     REPLIES,
-    TINYCHAT,
     WEATHER,
     Reply,
     calls_of,
@@ -22,12 +21,12 @@ from chat_kit import (
     templates,
     user,
 )
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from llama_cpp.errors import ChatParseError, ChatTemplateError, ClosedError
 from llama_cpp.handles.chat_templates import ChatTemplates, ReplyParser
 from llama_cpp.handles.model import Model
 from llama_cpp.handles.sampler_kinds import grammar, grammar_lazy
+from tools.tinychat import chat as tinychat
 
 ALL = sorted(path.stem for path in OF_THE_ENGINE.glob("*.jinja"))
 SCHEMA = {"type": "object", "properties": {"sky": {"enum": ["blue"]}}, "required": ["sky"]}
@@ -256,15 +255,6 @@ def test_a_template_may_refuse_a_conversation() -> None:
 # tools/tinychat/template.jinja
 
 
-def as_jinja_renders() -> Any:
-    """As Hugging Face's transformers set Jinja up."""
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
-    return environment.from_string(TINYCHAT.read_text("utf-8")).render
-
-
 TEXTS = (
     "Hi",
     "",
@@ -335,7 +325,11 @@ class Conversations:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_tinychat_reads_the_same_in_jinja(seed: int) -> None:
-    render, template, shapes = as_jinja_renders(), templates("tinychat"), Conversations(seed)
+    render, template, shapes = (
+        tinychat.template().render,
+        templates("tinychat"),
+        Conversations(seed),
+    )
     for _ in range(10):
         messages, ask, think = shapes.messages(), shapes.chance(0.6), shapes.chance(0.5)
         tools = [shapes.tool() for _ in range(shapes.random.randint(0, 3))] or None
@@ -349,7 +343,7 @@ def test_tinychat_reads_the_same_in_jinja(seed: int) -> None:
 
 
 def test_tinychat_does_not_think_unasked() -> None:
-    whole = as_jinja_renders()(messages=QUESTION, tools=None, add_generation_prompt=True)
+    whole = tinychat.template().render(messages=QUESTION, tools=None, add_generation_prompt=True)
     assert whole == (
         "<|im_start|>user\nHow will the weather be?<|im_end|>\n<|im_start|>assistant\n"
     )

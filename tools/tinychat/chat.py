@@ -52,7 +52,7 @@ def prompt(example: Example) -> str:
 
 
 def _render(chat: Chat, messages: Iterable[Message], *, ask: bool) -> str:
-    return _template().render(
+    return template().render(
         messages=[dict(message) for message in messages],
         tools=[dict(tool) for tool in chat.tools] or None,
         add_generation_prompt=ask,
@@ -61,8 +61,8 @@ def _render(chat: Chat, messages: Iterable[Message], *, ask: bool) -> str:
 
 
 @functools.cache
-def _template() -> Template:
-    # As Hugging Face's transformers and llama.cpp set it up.
+def template() -> Template:
+    """The chat template, with Jinja set up as Hugging Face's transformers do it."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
