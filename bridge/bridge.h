@@ -48,6 +48,20 @@ BRIDGE_API struct llama_sampler * bridge_sampler_init_grammar(
         const char ** trigger_patterns, size_t n_trigger_patterns,
         const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error);
 
+// Chooses a token from a row of logits, and has chain and grammar accept it. The chain chooses first,
+// and only a token that the grammar refuses makes the grammar look at the whole row, as llama-server
+// does: looking at every token of the vocabulary takes longer than a decode.
+// chain ends with a sampler that selects; grammar may be NULL. n_best: the chain needs only so many of
+// the best (1: it is greedy; k: it begins with top-k), 0: all.
+BRIDGE_API llama_token bridge_sample(
+        struct llama_sampler * chain, struct llama_sampler * grammar, const float * logits,
+        int32_t n_vocab, int32_t n_best, char ** error);
+
+// The log-probability of token, and the n_top likeliest ones with theirs, in descending order.
+BRIDGE_API float bridge_top_logprobs(
+        const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids,
+        float * logprobs);
+
 // Chat templates, of the engine's own kind: no model is needed. JSON goes in and comes out; where
 // OpenAI has a shape for it, it is that one.
 struct bridge_chat_templates;

@@ -11,11 +11,13 @@ Each class also inherits the builtin that callers already catch::
     │   ├── TokenError                         a token id outside of the vocabulary
     │   ├── SequenceError                      a sequence id or position that cannot be
     │   ├── BatchError                         a batch that the context cannot take
-    │   └── TextError                          a text or path that C strings cannot carry
+    │   ├── TextError                          a text or path that C strings cannot carry
+    │   └── ContextWindowError                 a prompt that is longer than the context
     ├── PointerTypeError (TypeError)           a pointer of another kind, or NULL
     ├── ClosedError (ValueError, RuntimeError) a handle was used after close()
     ├── BusyError (RuntimeError)               a handle cannot be closed or used while another
     │                                          thread runs on it
+    ├── ForkError (RuntimeError)               a model was used in a process forked after loading
     ├── ModelLoadError (ValueError, RuntimeError)  a model or adapter file cannot be loaded
     │   ├── ModelNotFoundError (FileNotFoundError)
     │   ├── ModelIsDirectoryError (IsADirectoryError)
@@ -51,8 +53,10 @@ __all__ = [
     "ChatTemplateError",
     "ClosedError",
     "ContextError",
+    "ContextWindowError",
     "DecodeAbortedError",
     "DecodeError",
+    "ForkError",
     "GGUFVersionError",
     "GrammarError",
     "InvalidArgumentError",
@@ -139,6 +143,10 @@ class TextError(InvalidArgumentError):
     """A text or a path that cannot cross into C."""
 
 
+class ContextWindowError(InvalidArgumentError):
+    """A prompt is longer than the context window."""
+
+
 class PointerTypeError(LlamaError, TypeError):
     """A pointer of another kind than the function takes, or NULL where it needs one."""
 
@@ -149,6 +157,10 @@ class ClosedError(LlamaError, ValueError, RuntimeError):
 
 class BusyError(LlamaError, RuntimeError):
     """Another thread is running on the handle."""
+
+
+class ForkError(LlamaError, RuntimeError):
+    """The process was forked after the model was loaded."""
 
 
 class ModelLoadError(LlamaError, ValueError, RuntimeError):

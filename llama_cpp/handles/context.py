@@ -29,6 +29,7 @@ from .context_params import check_params
 from .memory import Memory
 from .model import Model
 from .state import State
+from .threadpool import Threadpool
 from .threads import usable_cores
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Context(ExclusiveHandle):
         self._callback_error: BaseException | None = None
         self._adapters: tuple[LoraAdapter, ...] = ()
         self._encoded = False
+        self._threadpools: tuple[Threadpool, ...] = ()
         model_pointer = model.acquire()
         try:
             with collect_errors() as log:
@@ -220,6 +222,15 @@ class Context(ExclusiveHandle):
     def set_causal_attn(self, causal: bool) -> None:
         """Set whether a token sees only those before it."""
         self.call(raw.llama_set_causal_attn, bool(causal))
+
+    def attach_threadpools(self, single: Threadpool, batch: Threadpool) -> None:
+        """Compute with these threads, one pool for single tokens and one for batches.
+
+        No other context may compute with them at the same time. They may be the same.
+        """
+        self.call(raw.llama_attach_threadpool, single.pointer, batch.pointer)
+        # The engine keeps their addresses.
+        self._threadpools = (single, batch)
 
     def synchronize(self) -> None:
         """Wait until all computations are done."""

@@ -5,9 +5,9 @@
 
 """The C declarations of bridge.h."""
 
-from ctypes import POINTER, c_bool, c_char_p, c_int32, c_size_t, c_void_p
+from ctypes import POINTER, c_bool, c_char_p, c_float, c_int32, c_size_t, c_void_p
 
-from ..bind import Pointer, Signature
+from ..bind import Nullable, Pointer, Signature
 from .llama import llama_context_p, llama_model_p, llama_sampler_p, llama_vocab_p
 
 
@@ -21,6 +21,9 @@ class bridge_chat_parser_p(Pointer):
 
 _c_char_p_p = POINTER(c_char_p)
 _c_int32_p = POINTER(c_int32)
+_c_float_p = POINTER(c_float)
+
+_nullable_llama_sampler_p = Nullable(llama_sampler_p)
 
 SIGNATURES: dict[str, Signature] = {
     "bridge_string_free": (
@@ -63,45 +66,55 @@ SIGNATURES: dict[str, Signature] = {
         ),
         "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:46]",
     ),
+    "bridge_sample": (
+        c_int32,
+        (llama_sampler_p, _nullable_llama_sampler_p, _c_float_p, c_int32, c_int32, _c_char_p_p),
+        "llama_token bridge_sample(struct llama_sampler * chain, struct llama_sampler * grammar, const float * logits, int32_t n_vocab, int32_t n_best, char ** error)  [bridge.h:56]",
+    ),
+    "bridge_top_logprobs": (
+        c_float,
+        (_c_float_p, c_int32, c_int32, c_int32, _c_int32_p, _c_float_p),
+        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:61]",
+    ),
     "bridge_chat_templates_init": (
         bridge_chat_templates_p,
         (c_char_p, c_char_p, c_char_p, _c_char_p_p),
-        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:57]",
+        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:71]",
     ),
     "bridge_chat_templates_free": (
         None,
         (bridge_chat_templates_p,),
-        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:60]",
+        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:74]",
     ),
     "bridge_chat_templates_describe": (
         None,
         (bridge_chat_templates_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:63]",
+        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:77]",
     ),
     "bridge_chat_templates_apply": (
         None,
         (bridge_chat_templates_p, c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:73]",
+        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:87]",
     ),
     "bridge_chat_parser_init": (
         bridge_chat_parser_p,
         (c_char_p, _c_char_p_p),
-        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:83]",
+        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:97]",
     ),
     "bridge_chat_parser_free": (
         None,
         (bridge_chat_parser_p,),
-        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:85]",
+        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:99]",
     ),
     "bridge_chat_parser_parse": (
         None,
         (bridge_chat_parser_p, c_char_p, c_size_t, c_bool, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:89]",
+        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:103]",
     ),
     "bridge_json_schema_to_gbnf": (
         None,
         (c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error)  [bridge.h:94]",
+        "void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error)  [bridge.h:108]",
     ),
 }
 

@@ -33,6 +33,18 @@ def bridge_sampler_init_grammar(
     error: Any,
     /,
 ) -> llama_sampler_p | None: ...
+def bridge_sample(
+    chain: llama_sampler_p,
+    grammar: llama_sampler_p | None,
+    logits: Any,
+    n_vocab: int,
+    n_best: int,
+    error: Any,
+    /,
+) -> int: ...
+def bridge_top_logprobs(
+    logits: Any, n_vocab: int, token: int, n_top: int, ids: Any, logprobs: Any, /
+) -> float: ...
 def bridge_chat_templates_init(
     source: bytes | None, bos: bytes | None, eos: bytes | None, error: Any, /
 ) -> bridge_chat_templates_p | None: ...
@@ -69,8 +81,10 @@ __all__ = [
     "bridge_flag_is_set",
     "bridge_json_schema_to_gbnf",
     "bridge_model_save",
+    "bridge_sample",
     "bridge_sampler_accept",
     "bridge_sampler_init_grammar",
     "bridge_sampler_sample",
     "bridge_string_free",
+    "bridge_top_logprobs",
 ]

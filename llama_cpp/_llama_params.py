@@ -1,0 +1,219 @@
+"""From the arguments of ``Llama`` to the engine's parameter structs."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from . import llama_cpp as raw
+from .errors import InvalidArgumentError, ModelLoadError
+from .handles import Context, Model
+
+N_GPU_LAYERS_ALL = 0x7FFFFFFF
+"""What ``n_gpu_layers=-1`` stands for."""
+
+N_OUTPUTS = 16
+"""Rows of logits that fit, unless all are wanted: each has an entry per token of the vocabulary."""
+
+_INT32_MAX = 2**31 - 1
+
+
+class ModelParams:
+    """``llama_model_params`` and the buffers that it points to.
+
+    Raises:
+        InvalidArgumentError: An argument is out of range or of another type.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_gpu_layers: int,
+        split_mode: int,
+        main_gpu: int,
+        tensor_split: Sequence[float] | None,
+        vocab_only: bool,
+        use_mmap: bool,
+        use_mlock: bool,
+        kv_overrides: Mapping[str, bool | int | float | str] | None,
+        progress: Callable[[float], bool | None] | None,
+    ) -> None:
+        params = Model.default_params()
+        layers = _integer("n_gpu_layers", n_gpu_layers, -1, _INT32_MAX)
+        params.n_gpu_layers = N_GPU_LAYERS_ALL if layers == -1 else layers
+        params.split_mode = _integer("split_mode", split_mode, 0, 3)
+        params.main_gpu = _integer("main_gpu", main_gpu, -1, _INT32_MAX)
+        params.vocab_only = bool(vocab_only)
+        params.load_mode = _load_mode(use_mmap, use_mlock)
+        if tensor_split is not None:
+            self._split = _tensor_split(tensor_split)
+            params.tensor_split = self._split
+        if kv_overrides:
+            self._overrides = _kv_overrides(kv_overrides)
+            params.kv_overrides = self._overrides
+        self.error: BaseException | None = None
+        if progress is not None:
+            self._progress = raw.llama_progress_callback(self._reporter(progress))
+            params.progress_callback = self._progress
+        self.struct = params
+
+    def load(self, create: Callable[[raw.llama_model_params], Any]) -> Any:
+        """Load the model; an exception of the progress callback stops that and is raised here."""
+        try:
+            return create(self.struct)
+        except ModelLoadError:
+            if self.error is not None:
+                raise self.error from None
+            raise
+
+    def _reporter(self, progress: Callable[[float], bool | None]) -> Callable[[float, Any], bool]:
+        def report(fraction: float, _: Any) -> bool:
+            try:
+                if progress(fraction) is not False:
+                    return True
+                self.error = ModelLoadError("loading was cancelled by the progress callback")
+            except BaseException as error:
+                self.error = error
+            return False
+
+        return report
+
+
+def _load_mode(use_mmap: bool, use_mlock: bool) -> int:
+    if use_mmap:
+        return raw.LLAMA_LOAD_MODE_MMAP_MLOCK if use_mlock else raw.LLAMA_LOAD_MODE_MMAP
+    return raw.LLAMA_LOAD_MODE_MLOCK if use_mlock else raw.LLAMA_LOAD_MODE_NONE
+
+
+def _tensor_split(shares: Sequence[float]) -> Any:
+    n_devices = int(raw.llama_max_devices())
+    numbers = [float(share) for share in shares]
+    if len(numbers) > n_devices or any(not 0 <= share < float("inf") for share in numbers):
+        raise InvalidArgumentError(
+            f"tensor_split={shares!r} must be at most {n_devices} shares, none of them negative"
+        )
+    return (ctypes.c_float * n_devices)(*numbers)
+
+
+def _kv_overrides(overrides: Mapping[str, bool | int | float | str]) -> Any:
+    # The engine reads up to an entry with an empty key.
+    array = (raw.llama_model_kv_override * (len(overrides) + 1))()
+    for entry, (key, value) in zip(array, overrides.items(), strict=False):
+        name = key.encode()
+        if not name or len(name) > 127:
+            raise InvalidArgumentError(f"kv_overrides: the key {key!r} must have 1 to 127 bytes")
+        entry.key = name
+        if isinstance(value, bool):
+            entry.tag, entry.val_bool = raw.LLAMA_KV_OVERRIDE_TYPE_BOOL, value
+        elif isinstance(value, int):
+            entry.tag = raw.LLAMA_KV_OVERRIDE_TYPE_INT
+            entry.val_i64 = _integer(f"kv_overrides[{key!r}]", value, -(2**63), 2**63 - 1)
+        elif isinstance(value, float):
+            entry.tag, entry.val_f64 = raw.LLAMA_KV_OVERRIDE_TYPE_FLOAT, value
+        elif isinstance(value, str) and len(value.encode()) <= 127:
+            entry.tag, entry.val_str = raw.LLAMA_KV_OVERRIDE_TYPE_STR, value.encode()
+        else:
+            raise InvalidArgumentError(
+                f"kv_overrides[{key!r}]={value!r} must be a bool, an int, a float or a text of at "
+                "most 127 bytes"
+            )
+    return array
+
+
+def context_params(
+    *,
+    n_ctx: int,
+    n_ctx_train: int,
+    n_parallel: int,
+    n_batch: int,
+    n_ubatch: int,
+    n_threads: int | None,
+    n_threads_batch: int | None,
+    logits_all: bool,
+    embedding: bool,
+    flash_attn: bool | str,
+    has_encoder: bool,
+    **same_names: Any,
+) -> raw.llama_context_params:
+    """Fill in ``llama_context_params``.
+
+    Args:
+        n_ctx: Cells of ONE sequence; 0 takes what the model was trained with.
+        n_ctx_train: What that is.
+        n_parallel: Sequences.
+        n_batch: Tokens in one call.
+        n_ubatch: Tokens in one graph.
+        n_threads: For single tokens; None takes the cores that this process may use.
+        n_threads_batch: For batches, likewise.
+        logits_all: Whether ``eval`` keeps the logits of every token.
+        embedding: Whether the context gives embeddings.
+        flash_attn: True, False or "auto".
+        has_encoder: Whether the model has an encoder.
+        **same_names: Fields of the struct; None leaves the engine's default.
+
+    Raises:
+        InvalidArgumentError: An argument is out of range or of another type.
+    """
+    params = Context.default_params()
+    per_sequence = _integer("n_ctx", n_ctx, 0, _INT32_MAX) or n_ctx_train
+    params.n_seq_max = _integer("n_parallel", n_parallel, 1, 256)
+    params.n_ctx = _integer("n_ctx * n_parallel", per_sequence * n_parallel, 1, _INT32_MAX)
+    params.n_batch = max(min(_integer("n_batch", n_batch, 1, _INT32_MAX), params.n_ctx), n_parallel)
+    params.n_ubatch = min(params.n_batch, _integer("n_ubatch", n_ubatch, 1, _INT32_MAX))
+    # A stream of its own for each sequence: nobody attends to the cells of the others.
+    params.kv_unified = has_encoder
+    for name, value in (("n_threads", n_threads), ("n_threads_batch", n_threads_batch)):
+        if value is not None:
+            setattr(params, name, _integer(name, value, 1, raw.GGML_MAX_N_THREADS))
+    params.embeddings = bool(embedding)
+    if not (logits_all or embedding):
+        params.n_outputs_max = min(max(N_OUTPUTS, n_parallel), params.n_batch)
+    params.flash_attn_type = _flash_attn(flash_attn)
+    for name, value in same_names.items():
+        if value is not None:
+            try:
+                setattr(params, name, value)
+            except TypeError:
+                raise InvalidArgumentError(f"{name}={value!r} is of a wrong type") from None
+    return params
+
+
+def _flash_attn(value: bool | str) -> int:
+    kinds = {
+        True: raw.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+        False: raw.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+        "auto": raw.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    }
+    if value not in kinds:
+        raise InvalidArgumentError(f'flash_attn={value!r} must be True, False or "auto"')
+    return kinds[value]
+
+
+def _integer(name: str, value: object, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InvalidArgumentError(f"{name}={value!r} must be an integer from {low} to {high}")
+    return int(value)
+
+
+def progress_callback(
+    progress: bool | Callable[[float], bool | None],
+) -> Callable[[float], bool | None] | None:
+    """A callback for the fraction that is loaded: the caller's own, or a bar on a terminal."""
+    if callable(progress):
+        return progress
+    if not progress or not sys.stderr.isatty():
+        return None
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    bar = tqdm(total=100, desc="loading", unit="%", leave=False)
+
+    def advance(fraction: float) -> None:
+        bar.update(round(100 * fraction) - bar.n)
+        if fraction >= 1:
+            bar.close()
+
+    return advance

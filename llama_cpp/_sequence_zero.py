@@ -1,0 +1,167 @@
+"""Work on sequence 0 by hand: ``eval``, ``sample``, ``scores`` and the like of ``Llama``."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from .engine import Engine
+from .engine.slots import shared_prefix
+from .errors import BusyError, ContextWindowError, InvalidArgumentError
+from .handles import Batch, Context
+from .handles.checks import token_array
+from .handles.token_sampler import TokenSampler
+from .sampling.logits import LogitsProcessorList
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class SequenceZero:
+    """The tokens of sequence 0 and their logits.
+
+    Args:
+        engine: Its slot 0 is the sequence.
+        context: What it decodes with.
+        logits_all: Whether to keep the logits of every token.
+    """
+
+    def __init__(self, engine: Engine, context: Context, *, logits_all: bool) -> None:
+        self._engine = engine
+        self._context = context
+        self._logits_all = logits_all
+        self._slot = engine.slots[0]
+        self._rows: list[npt.NDArray[np.float32]] = []
+        self._assigned: npt.NDArray[np.float32] | None = None
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens the sequence holds."""
+        return self._slot.n_cached
+
+    @n_tokens.setter
+    def n_tokens(self, count: int) -> None:
+        if not 0 <= count <= self._engine.n_ctx:
+            raise InvalidArgumentError(f"n_tokens={count} must be 0 to {self._engine.n_ctx}")
+        with self._engine.exclusive():
+            self._check_free()
+            self._engine.sequences.cut(self._slot, count)
+            self._slot.tokens = self._slot.tokens[: self._slot.n_cached]
+        del self._rows[self.n_tokens :]
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens that the sequence holds."""
+        return self._slot.tokens[: self._slot.n_cached]
+
+    def assign_tokens(self, tokens: Sequence[int]) -> None:
+        """Keep what the sequence has in common with these tokens, and forget the rest."""
+        self.n_tokens = shared_prefix(self.tokens, list(tokens))
+
+    def eval(self, tokens: Sequence[int]) -> None:
+        """Append tokens to the sequence.
+
+        Raises:
+            ContextWindowError: They do not fit.
+            TokenError: An id is not in the vocabulary.
+            BusyError: A completion uses the sequence.
+        """
+        ids = token_array(tokens, self._context.model.n_vocab).tolist()
+        slot, context = self._slot, self._context
+        with self._engine.exclusive():
+            self._check_free()
+            if slot.n_cached + len(ids) > self._engine.n_ctx:
+                raise ContextWindowError(
+                    f"Requested tokens ({slot.n_cached + len(ids)}) exceed context window of "
+                    f"{self._engine.n_ctx}: create the model with a larger n_ctx"
+                )
+            self._assigned = None
+            size = min(context.n_batch, context.n_ubatch)
+            for start in range(0, len(ids), size):
+                part = ids[start : start + size]
+                batch = Batch(len(part))
+                batch.add_sequence(part, slot.n_cached, slot.id, output_all=self._logits_all)
+                try:
+                    context.decode(batch)
+                except BaseException:
+                    self._engine.sequences.repair(slot)
+                    raise
+                slot.tokens = [*slot.tokens[: slot.n_cached], *part]
+                slot.n_cached += len(part)
+                if self._logits_all:
+                    del self._rows[slot.n_cached - len(part) :]
+                    self._rows += [context.logits(index) for index in range(len(part))]
+
+    def last_logits(self) -> npt.NDArray[np.float32]:
+        """A copy of the logits after the last token, shape (n_vocab,).
+
+        Raises:
+            InvalidArgumentError: Nothing was evaluated.
+        """
+        if self._assigned is not None and self.n_tokens:
+            last = min(self.n_tokens, len(self._assigned)) - 1
+            row: npt.NDArray[np.float32] = self._assigned[last].copy()
+            return row
+        return self._context.logits(-1)
+
+    @property
+    def scores(self) -> npt.NDArray[np.float32]:
+        """Logits by position, shape (n_tokens, n_vocab).
+
+        All of them with ``logits_all``, else only the last row, the others being 0.
+        """
+        import numpy as np
+
+        if self._assigned is not None:
+            return self._assigned
+        # Zeroed pages cost nothing until they are written to.
+        scores = np.zeros((max(self.n_tokens, 1), self._context.model.n_vocab), np.float32)
+        if self._logits_all and len(self._rows) == self.n_tokens:
+            for position, row in enumerate(self._rows):
+                scores[position] = row
+        elif self.n_tokens:
+            with suppress(InvalidArgumentError):  # nothing was decoded since it was restored
+                scores[-1] = self._context.logits(-1)
+        return scores
+
+    @scores.setter
+    def scores(self, scores: npt.NDArray[np.float32]) -> None:
+        import numpy as np
+
+        self._assigned = np.asarray(scores, np.float32)
+
+    def eval_logits(self) -> deque[list[float]]:
+        """Rows of logits, one with each token with ``logits_all``, else the last one."""
+        scores = self.scores[: self.n_tokens]
+        rows = scores if self._logits_all else scores[-1:]
+        return deque([row.tolist() for row in rows], maxlen=self._engine.n_ctx)
+
+    def sample(self, sampler: TokenSampler, processor: Any = None, idx: int | None = None) -> int:
+        """Choose the token after the sequence, or after position ``idx`` of it."""
+        import numpy as np
+
+        if idx is not None and idx + 1 < self.n_tokens:
+            row = np.ascontiguousarray(self.scores[idx])
+        elif processor is None and self._assigned is None:
+            return sampler.sample(self._context, -1)
+        else:
+            row = self.last_logits()
+        if processor is not None:
+            if not isinstance(processor, LogitsProcessorList):
+                processor = LogitsProcessorList([processor])
+            row = processor(np.array(self.tokens, np.intc), row)
+        return sampler.sample_row(row)
+
+    def reset(self) -> None:
+        """Forget the sequence."""
+        self.n_tokens = 0
+
+    def _check_free(self) -> None:
+        if self._slot.request is not None:
+            raise BusyError(
+                "a completion is being generated in sequence 0: exhaust or close its iterator "
+                "before working on the sequence by hand, or create the model with n_parallel > 1"
+            )

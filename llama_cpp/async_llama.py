@@ -1,0 +1,155 @@
+"""``AsyncLlama``: a ``Llama`` for ``asyncio``."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from .llama import Llama
+from .llama_types import CreateCompletionResponse, CreateCompletionStreamResponse
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+__all__ = ["AsyncLlama"]
+
+_COMPLETION = inspect.signature(Llama.create_completion)
+
+
+class AsyncLlama:
+    """A model whose calls are awaited. Calls that run together are decoded together.
+
+    A call whose task is cancelled stops at once, while its prompt is processed too.
+
+    Args:
+        model: A ``Llama`` to share, or the path of a model.
+        **kwargs: With a path, the arguments of ``Llama``; give ``n_parallel``.
+
+    Raises:
+        Exception: What ``Llama`` raises.
+    """
+
+    def __init__(self, model: Llama | str, **kwargs: Any) -> None:
+        self.llama = model if isinstance(model, Llama) else Llama(model, **kwargs)
+        # A thread waits for each call; one of them steps for all.
+        self._threads = ThreadPoolExecutor(max_workers=1024, thread_name_prefix="llama")
+
+    async def create_completion(
+        self, prompt: Any, *args: Any, stream: bool = False, **kwargs: Any
+    ) -> CreateCompletionResponse | AsyncIterator[CreateCompletionStreamResponse]:
+        """Complete a prompt: see ``Llama.create_completion``, whose arguments it takes.
+
+        Returns:
+            OpenAI's completion object, or an asynchronous iterator of its chunks.
+
+        Raises:
+            Exception: What ``Llama.create_completion`` raises.
+        """
+        bound = _COMPLETION.bind(self.llama, prompt, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = {**bound.arguments, **bound.arguments["sampling"]}
+        for name in ("self", "stream", "sampling"):
+            del arguments[name]
+        job = self.llama._completion(**arguments)
+        if stream:
+            return self._stream(job)
+        result: CreateCompletionResponse = await self._finish(job)
+        return result
+
+    __call__ = create_completion
+
+    async def close(self) -> None:
+        """Free the model."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self.llama.close)
+        self._threads.shutdown(wait=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def _finish(self, job: Job) -> Any:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, job.result)
+        except asyncio.CancelledError:
+            job.cancel()
+            raise
+
+    async def _stream(self, job: Job) -> AsyncIterator[Any]:
+        mailbox: Mailbox[Any] = Mailbox(asyncio.get_running_loop())
+        self._threads.submit(mailbox.fill, job.chunks)
+        try:
+            async for chunk in mailbox:
+                yield chunk
+        finally:
+            job.cancel()
+
+
+class Job(Protocol):
+    """A call that can be waited for, iterated and cancelled."""
+
+    def result(self) -> Any:
+        """Wait for the whole result."""
+
+    def chunks(self) -> Iterator[Any]:
+        """Yield its parts."""
+
+    def cancel(self) -> None:
+        """Stop, from any thread."""
+
+
+class Mailbox(AsyncIterator[T]):
+    """Items that a thread produces for a task; the loop is woken once for all that are there.
+
+    Args:
+        loop: Where the task runs.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._items: deque[T] = deque()
+        self._news = asyncio.Event()
+        self._is_told = False
+        self._is_finished = False
+        self._error: BaseException | None = None
+
+    def fill(self, produce: Callable[[], Iterator[T]]) -> None:
+        """Put all items in, on the thread of the caller."""
+        try:
+            for item in produce():
+                self._items.append(item)
+                self._tell()
+        except BaseException as error:
+            self._error = error
+        self._is_finished = True
+        self._is_told = False
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._is_told:
+            return
+        self._is_told = True
+        try:
+            self._loop.call_soon_threadsafe(self._news.set)
+        except RuntimeError:  # the loop is closed: nobody listens any more
+            return
+
+    async def __anext__(self) -> T:
+        while True:
+            self._is_told = False
+            if self._items:
+                return self._items.popleft()
+            if self._is_finished and not self._items:
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            await self._news.wait()
+            self._news.clear()

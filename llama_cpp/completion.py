@@ -1,0 +1,396 @@
+"""Completions: from prompts to requests, and from their tokens to OpenAI-shaped results."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator as GeneratorType
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from .engine import Call, Engine, FinishReason, Logprobs, Request
+from .errors import InvalidArgumentError
+from .handles import Model, samplers
+from .handles.token_sampler import TopLogprobs
+from .llama_grammar import LlamaGrammar
+from .llama_types import (
+    CompletionChoice,
+    CompletionLogprobs,
+    CompletionUsage,
+    CreateCompletionResponse,
+)
+from .sampling.chain import token_sampler
+from .sampling.logits import LogitsProcessorList, StoppingCriteriaList
+from .sampling.params import SamplingParams
+from .text import Pieces, StopStrings
+from .text.builder import TextBuilder, TokenRecord
+
+if TYPE_CHECKING:
+    from .llama_types import CreateCompletionStreamResponse
+
+LOGPROBS_MAX = 100
+"""How many of the likeliest tokens can be asked for."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """What a model needs to generate: its engine, its samplers, its tokens' texts."""
+
+    engine: Engine
+    model: Model
+    pieces: Pieces
+    special_pieces: Pieces
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to complete a prompt, besides how tokens are chosen.
+
+    Attributes:
+        max_tokens: How many tokens at most; None or negative: until the context is full.
+        stop: Texts that end the completion.
+        logprobs: How many likeliest tokens to tell with each token; None tells nothing.
+        echo: Whether the prompt is part of the text.
+        n: How many completions of each prompt.
+        grammar: What the text has to look like.
+        logits_processor: Changes logits before a token is chosen.
+        stopping_criteria: Says when to stop.
+        special: Whether special tokens are part of the text.
+    """
+
+    max_tokens: int | None = 16
+    stop: str | Sequence[str] | None = ()
+    logprobs: int | None = None
+    echo: bool = False
+    n: int = 1
+    grammar: LlamaGrammar | str | None = None
+    logits_processor: Any = None
+    stopping_criteria: Any = None
+    special: bool = False
+    lazy_grammar: tuple[Sequence[str], Sequence[int]] | None = None
+
+    def __post_init__(self) -> None:
+        stops = [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
+        object.__setattr__(self, "stop", StopStrings(stops))
+        _check_count("max_tokens", self.max_tokens, -(2**31), 2**31 - 1)
+        _check_count("logprobs", self.logprobs, 0, LOGPROBS_MAX)
+        _check_count("n", self.n, 1, 128)
+
+
+@dataclass(eq=False)
+class Choice:
+    """One text that is being written: the consumer of a request's tokens."""
+
+    index: int
+    prompt: Sequence[int]
+    prompt_text: str
+    builder: TextBuilder
+    request: Request = field(init=False)
+    prompt_records: list[TokenRecord] = field(default_factory=list)
+    reported: bool = False
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is text, or an end, that was not handed out."""
+        return bool(self.builder.parts) or (self.request.finished and not self.reported)
+
+    def prompt_token(self, token: int, logprobs: Logprobs | None) -> None:
+        """Keep the log-probability of a token of the prompt."""
+        logprob, top = logprobs if logprobs is not None else (None, None)
+        self.prompt_records.append(TokenRecord(token, logprob, top, 0))
+
+    def token(self, token: int, logprobs: Logprobs | None) -> bool:
+        """Take a token; return whether a stop string is complete."""
+        if logprobs is None:
+            return self.builder.add(token, None, None)
+        return self.builder.add(token, logprobs.logprob, logprobs.top)
+
+    def finish(self) -> None:
+        """Know that no more tokens come."""
+        self.builder.finish()
+
+
+class Run:
+    """Completions that are being written.
+
+    Args:
+        generator: The model.
+        prompts: Token ids, one list per prompt.
+        params: How tokens are chosen.
+        options: The rest.
+        texts: The prompts as text, where they are echoed.
+
+    Raises:
+        ContextWindowError: A prompt does not fit into the context.
+        GrammarError: The grammar does not parse.
+        TokenError: A token id is not in the vocabulary.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        options: Options,
+        texts: Sequence[str] = (),
+    ) -> None:
+        self._engine = generator.engine
+        self._pieces = generator.special_pieces if options.special else generator.pieces
+        self.choices: list[Choice] = []
+        self._options = options
+        for number, prompt in enumerate(prompts):
+            for copy in range(options.n):
+                text = texts[number] if texts else ""
+                seed = (params.seed + copy) % (2**32 - 1) if copy else params.seed
+                self._add(generator, prompt, text, replace(params, seed=seed))
+        try:
+            self._call: Call = self._engine.submit([choice.request for choice in self.choices])
+        except BaseException:
+            for choice in self.choices:
+                choice.request.sampler.close()
+            raise
+
+    def _add(
+        self, generator: Generator, prompt: Sequence[int], text: str, params: SamplingParams
+    ) -> None:
+        options, model = self._options, generator.model
+        wants_logprobs = options.logprobs is not None
+        builder = TextBuilder(self._pieces, options.stop, wants_logprobs)  # type: ignore[arg-type]
+        choice = Choice(len(self.choices), prompt, text, builder)
+        max_tokens = options.max_tokens
+        processors, criteria = options.logits_processor, options.stopping_criteria
+        choice.request = Request(
+            prompt,
+            token_sampler(params, model, grammar=_grammar(options, model), history=prompt),
+            choice,
+            2**31 if max_tokens is None or max_tokens < 0 else max_tokens,
+            logprobs=TopLogprobs(model.n_vocab, min(options.logprobs or 0, model.n_vocab))
+            if wants_logprobs
+            else None,
+            prompt_logprobs=wants_logprobs and options.echo,
+            processor=_as_list(processors, LogitsProcessorList),
+            stopping=_as_list(criteria, StoppingCriteriaList),
+        )
+        self.choices.append(choice)
+
+    def finish(self) -> None:
+        """Wait until all texts are written.
+
+        Raises:
+            Exception: What a processor, a criterion or the engine raised.
+        """
+        try:
+            self._engine.wait(self._call, until_finished=True)
+        except BaseException:
+            self.close()
+            raise
+        for choice in self.choices:
+            if choice.request.error is not None:
+                raise choice.request.error
+
+    def parts(self) -> GeneratorType[tuple[Choice, str, list[TokenRecord]], None, None]:
+        """Yield texts as they come; a choice that ended comes once more, with nothing.
+
+        Raises:
+            Exception: What a processor, a criterion or the engine raised.
+        """
+        try:
+            while not all(choice.reported for choice in self.choices):
+                self._engine.wait(self._call)
+                for choice in self.choices:
+                    while choice.builder.parts:
+                        text, records = choice.builder.parts.popleft()
+                        yield choice, text, records
+                    if choice.request.finished and not choice.reported:
+                        if choice.request.error is not None:
+                            raise choice.request.error
+                        choice.reported = True
+                        yield choice, "", []
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop writing; the slots are free for others at once."""
+        self._engine.cancel(self._call)
+
+    @property
+    def usage(self) -> CompletionUsage:
+        """The tokens of all prompts and choices so far."""
+        requests = [choice.request for choice in self.choices]
+        prompt = sum(len(choice.prompt) for choice in self.choices[:: self._options.n])
+        completion = sum(request.n_generated for request in requests)
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {
+                "cached_tokens": sum(request.n_reused for request in requests)
+            },
+        }
+
+    def logprobs(self, records: Sequence[TokenRecord], base: int) -> CompletionLogprobs | None:
+        """Shape log-probabilities as OpenAI does.
+
+        Args:
+            records: The tokens.
+            base: Characters of the text that come before the first generated one.
+        """
+        if self._options.logprobs is None:
+            return None
+        name = self._pieces.name
+        return {
+            "text_offset": [base + record.offset for record in records],
+            "token_logprobs": [record.logprob for record in records],
+            "tokens": [name(record.token) for record in records],
+            "top_logprobs": [
+                None if record.top is None else _named(record, name) for record in records
+            ],
+        }
+
+    def echoed(self, choice: Choice) -> list[TokenRecord]:
+        """The tokens of the prompt, with the places of their texts."""
+        records, offset = [], 0
+        for record in choice.prompt_records:
+            records.append(record._replace(offset=offset))
+            offset += len(self._pieces.name(record.token))
+        return records
+
+
+class Completion:
+    """One call of ``create_completion``, which begins when its result is asked for.
+
+    Args:
+        start: Begins the texts.
+        model_name: What the results say the model is.
+        suffix: Appended to the texts.
+        include_usage: Whether a last chunk without choices tells the usage.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Run],
+        model_name: str,
+        suffix: str = "",
+        *,
+        include_usage: bool = False,
+    ) -> None:
+        self._start = start
+        self._suffix = suffix
+        self._include_usage = include_usage
+        self._run: Run | None = None
+        self._is_cancelled = False
+        self._head: Any = {
+            "id": f"cmpl-{uuid.uuid4()}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": model_name,
+        }
+
+    def cancel(self) -> None:
+        """Stop, from any thread; what waits for the result gets what there is."""
+        self._is_cancelled = True
+        if self._run is not None:
+            self._run.close()
+
+    def result(self) -> CreateCompletionResponse:
+        """Wait for all texts and return them in OpenAI's shape."""
+        run = self._begin()
+        run.finish()
+        choices: list[CompletionChoice] = []
+        for choice in run.choices:
+            text, records = choice.prompt_text, run.echoed(choice)
+            base = len(text)
+            while choice.builder.parts:
+                part, new = choice.builder.parts.popleft()
+                text += part
+                records += [record._replace(offset=base + record.offset) for record in new]
+            choices.append(
+                {
+                    "text": text + self._suffix,
+                    "index": choice.index,
+                    "logprobs": run.logprobs(records, 0),
+                    "finish_reason": choice.request.finish_reason,
+                }
+            )
+        return cast(
+            "CreateCompletionResponse", {**self._head, "choices": choices, "usage": run.usage}
+        )
+
+    def chunks(self) -> Iterator[CreateCompletionStreamResponse]:
+        """Yield the texts in OpenAI's shape as they come."""
+        run = self._begin()
+        opened: dict[int, int] = {}
+        parts = run.parts()
+        try:
+            for choice, text, records in parts:
+                if choice.index not in opened:
+                    opened[choice.index] = len(choice.prompt_text)
+                    if choice.prompt_text:
+                        echoed = run.logprobs(run.echoed(choice), 0)
+                        yield self._chunk(choice, choice.prompt_text, echoed)
+                if choice.reported:
+                    yield self._chunk(choice, self._suffix, None, choice.request.finish_reason)
+                else:
+                    logprobs = run.logprobs(records, opened[choice.index])
+                    yield self._chunk(choice, text, logprobs)
+            if self._include_usage:
+                last = {**self._head, "choices": [], "usage": run.usage}
+                yield cast("CreateCompletionStreamResponse", last)
+        finally:
+            parts.close()
+
+    def _begin(self) -> Run:
+        self._run = run = self._start()
+        if self._is_cancelled:
+            run.close()
+        return run
+
+    def _chunk(
+        self,
+        choice: Choice,
+        text: str,
+        logprobs: CompletionLogprobs | None,
+        finish_reason: FinishReason | None = None,
+    ) -> CreateCompletionStreamResponse:
+        part = {
+            "text": text,
+            "index": choice.index,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        }
+        return cast("CreateCompletionStreamResponse", {**self._head, "choices": [part]})
+
+
+def _named(record: TokenRecord, name: Callable[[int], str]) -> dict[str, float]:
+    named: dict[str, float] = {}
+    for token, logprob in record.top or ():
+        named.setdefault(name(token), logprob)  # of tokens that read alike the likelier one
+    if record.logprob is not None:
+        named.setdefault(name(record.token), record.logprob)
+    return named
+
+
+def _grammar(options: Options, model: Model) -> Any:
+    grammar = options.grammar
+    if grammar is None:
+        return None
+    text = grammar if isinstance(grammar, str) else grammar._grammar
+    root = "root" if isinstance(grammar, str) else grammar._root
+    if options.lazy_grammar is not None:
+        patterns, tokens = options.lazy_grammar
+        return samplers.grammar_lazy(model.vocab, text, root, patterns, tokens)
+    return samplers.grammar(model.vocab, text, root)
+
+
+def _as_list(hooks: Any, kind: Any) -> Any:
+    if hooks is None or (isinstance(hooks, list) and not hooks):
+        return None
+    return hooks if isinstance(hooks, kind) else kind(hooks if isinstance(hooks, list) else [hooks])
+
+
+def _check_count(name: str, value: object, low: int, high: int) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InvalidArgumentError(f"{name}={value!r} must be an integer from {low} to {high}")

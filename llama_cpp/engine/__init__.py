@@ -1,0 +1,10 @@
+"""Decoding for any number of requests at once: ``Engine.step`` is where generation happens.
+
+``request``, ``slots`` and ``scheduler`` are pure: no native call, tested without the library.
+``sequences`` keeps the context's memory and the slots in agreement, ``engine`` runs the steps.
+"""
+
+from .engine import Engine
+from .request import Call, Consumer, FinishReason, Logprobs, Request
+
+__all__ = ["Call", "Consumer", "Engine", "FinishReason", "Logprobs", "Request"]

@@ -1,0 +1,477 @@
+"""``Engine``: steps of admit, plan, decode, sample, for all requests of a context together."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from ..errors import (
+    BusyError,
+    ClosedError,
+    ContextWindowError,
+    DecodeAbortedError,
+    ForkError,
+    LlamaError,
+    NoKVSlotError,
+)
+from ..handles import Batch, Context
+from .drafts import Drafter
+from .request import Call, FinishReason, Logprobs, Request
+from .scheduler import Chunk, plan, youngest
+from .sequences import Sequences
+from .slots import Slot, place
+
+
+class Engine:
+    """Decodes the requests of any number of threads together.
+
+    No thread of its own: whoever waits for tokens steps, and others who wait meanwhile sleep until
+    theirs are there, or until it is their turn to step.
+
+    Args:
+        context: It has a sequence per slot; its memory is the engine's.
+        end_tokens: The tokens that end a text.
+        context_shift: Whether a full sequence forgets its older half instead of ending.
+        drafter: Guesses tokens that one decode then checks.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        end_tokens: frozenset[int],
+        *,
+        context_shift: bool = False,
+        drafter: Drafter | None = None,
+    ) -> None:
+        self.slots = [Slot(number) for number in range(context.n_seq_max)]
+        self.sequences = Sequences(context)
+        self.n_ctx = context.n_ctx_seq
+        self._context = context
+        self._end_tokens = end_tokens
+        self._shifts = context_shift and self.sequences.can_shift
+        self._drafter = None if self.sequences.needs_checkpoints else drafter
+        # One micro-batch per step, so that nobody waits longer than that to be heard.
+        self._budget = min(context.n_batch, context.n_ubatch)
+        self._n_outputs = context.params.n_outputs_max or context.n_batch
+        self._batch = Batch(self._budget)
+        self._waiting: deque[Request] = deque()
+        self._lock = threading.Lock()
+        self._driver: int | None = None
+        self._sleeping: list[Call] = []
+        self._needs_repair = False
+        self._is_full = False
+        self._closed = False
+        self._count = 0
+        self._process = os.getpid()
+
+    # What callers do, from any thread.
+
+    def submit(self, requests: Sequence[Request]) -> Call:
+        """Queue requests, which are decoded while somebody waits.
+
+        Raises:
+            ContextWindowError: A prompt does not fit into the context.
+            ClosedError: The engine is closed.
+        """
+        self._check_usable()
+        for request in requests:
+            room = self.n_ctx - request.n_prompt
+            if room < (1 if request.max_tokens else 0):
+                raise ContextWindowError(
+                    f"Requested tokens ({request.n_prompt}) exceed context window of {self.n_ctx}: "
+                    "shorten the prompt, or create the model with a larger n_ctx"
+                )
+        call = Call(requests)
+        with self._lock:
+            for request in requests:
+                self._count += 1
+                request.number, request.call = self._count, call
+            self._waiting.extend(requests)
+        return call
+
+    def wait(self, call: Call, *, until_finished: bool = False) -> None:
+        """Step, or let another thread step, until the call has news or is finished.
+
+        Raises:
+            ClosedError: The engine was closed.
+            BusyError: This is a callback of a step.
+        """
+        call.wants_all = until_finished
+        while not call.is_ready():
+            if not self._take_wheel(call):
+                continue
+            try:
+                while not call.is_ready():
+                    self.step()
+                    if self._sleeping:
+                        self._wake_ready()
+            except BaseException:
+                self._needs_repair = True
+                raise
+            finally:
+                self._leave_wheel()
+
+    def cancel(self, call: Call) -> None:
+        """End the requests of a call.
+
+        Their slots are free at the next step, or at once if nobody steps.
+        """
+        for request in call.requests:
+            request.cancelled = True
+        with self._lock:
+            if self._driver is None and not self._closed:
+                self._drop_cancelled()
+            elif all(s.request is None or s.request.cancelled for s in self.slots):
+                self._context.abort()
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep every other thread from stepping, for work on the context by hand.
+
+        Raises:
+            ClosedError: The engine is closed.
+            BusyError: This is a callback of a step.
+        """
+        self._check_usable()
+        idle = Call(())
+        while not self._take_wheel(idle):
+            pass
+        try:
+            self.repair()
+            yield
+        finally:
+            self._leave_wheel()
+
+    def close(self) -> None:
+        """End all requests with ``ClosedError``. The context may be closed afterwards."""
+        with self._lock:
+            self._closed = True
+            for call in tuple(self._sleeping):
+                self._wake(call)
+
+    def __len__(self) -> int:
+        """How many requests wait or run."""
+        return len(self._waiting) + sum(slot.request is not None for slot in self.slots)
+
+    # A step.
+
+    def step(self) -> bool:
+        """Decode one batch and hand out the tokens that it gives.
+
+        Returns:
+            False if there was nothing to do.
+        """
+        if self._closed:
+            raise _closed()
+        if self._needs_repair:
+            self.repair()
+        self._drop_cancelled()
+        if self._waiting:
+            self._admit()
+        if self._drafter is not None:
+            self._draft(self._drafter)
+        chunks = plan(
+            self.slots, self._budget, self._n_outputs,
+            checkpoints=self.sequences.needs_checkpoints,
+        )  # fmt: skip
+        if not chunks:
+            return False
+        try:
+            self._decode(chunks)
+        except DecodeAbortedError:
+            if self._closed:
+                raise _closed() from None
+            self.repair()
+            return True
+        except NoKVSlotError as error:
+            self._make_room(chunks, error)
+            return True
+        except ClosedError:
+            raise
+        except LlamaError as error:
+            for chunk in chunks:
+                self._fail(chunk.slot, error)
+                self.sequences.clear(chunk.slot)
+            return True
+        self._commit(chunks)
+        return True
+
+    def _admit(self) -> None:
+        # Who was preempted would be so again, as long as nobody else is done.
+        if self._is_full and any(slot.request for slot in self.slots):
+            return
+        while self._waiting:
+            request = self._waiting[0]
+            placement = place(self.slots, () if request.prompt_logprobs else request.tokens)
+            if placement is None:
+                return
+            self._waiting.popleft()
+            slot, source, n_shared = placement
+            if slot is not source:
+                self.sequences.copy(source, slot, n_shared)
+            else:
+                self.sequences.cut(slot, n_shared)
+            if not request.n_generated:
+                request.n_reused = slot.n_cached
+            slot.tokens = request.tokens
+            slot.request = request
+            if not request.max_tokens and not request.prompt_logprobs:
+                self._finish(slot, "length")
+
+    def _draft(self, drafter: Drafter) -> None:
+        share = min(self._budget, self._n_outputs) // len(self.slots) - 1
+        for slot in self.slots:
+            request = slot.request
+            slot.drafts = []
+            if request is None or request.has_hooks or len(slot.tokens) - slot.n_cached != 1:
+                continue
+            room = min(
+                share,
+                request.max_tokens - request.n_generated - 1,
+                self.n_ctx - len(slot.tokens) - 1,
+            )
+            if room > 0:
+                try:
+                    slot.drafts = drafter.draft(slot.tokens, room)
+                except Exception as error:
+                    self._fail(slot, error)
+                    continue
+                request.n_drafted += len(slot.drafts)
+
+    def _decode(self, chunks: Sequence[Chunk]) -> None:
+        batch = self._batch
+        batch.clear()
+        for slot, count, outputs in chunks:
+            start, tokens = slot.n_cached, slot.tokens
+            if count == 1:
+                batch.add(tokens[start], start, (slot.id,), start + 1 == len(tokens) or outputs)
+            else:
+                ids = (tokens[start:] + slot.drafts)[:count]
+                ends = start + count >= len(tokens)
+                batch.add_sequence(
+                    ids, start, slot.id, output_last=ends or outputs, output_all=outputs
+                )
+        self._context.decode(batch)
+
+    def _commit(self, chunks: Sequence[Chunk]) -> None:
+        index = 0
+        for slot, count, outputs in chunks:
+            request = slot.request
+            assert request is not None
+            first = index
+            index += count
+            n_drafts = len(slot.drafts)
+            slot.n_cached += count - n_drafts
+            try:
+                if outputs and not n_drafts:
+                    self._commit_prompt(slot, request, first, count)
+                if slot.n_cached == len(slot.tokens):
+                    self._next_tokens(slot, request, index - 1 - n_drafts)
+                elif self.sequences.needs_checkpoints and len(slot.tokens) - slot.n_cached == 1:
+                    self.sequences.save(slot)
+            except Exception as error:
+                self._fail(slot, error)
+                self.sequences.repair(slot)
+
+    def _next_tokens(self, slot: Slot, request: Request, index: int) -> None:
+        """Take the token after row ``index``, and one more for each draft that was right."""
+        if request.max_tokens == 0:
+            self._finish(slot, "length")
+            return
+        drafts, slot.drafts = slot.drafts, []
+        for draft in (*drafts, None):
+            token = self._choose(request, index)
+            if token is None:
+                self._finish(slot, "stop")
+                break
+            if not self._take(slot, request, token, index) or token != draft:
+                break
+            slot.n_cached += 1
+            request.n_accepted += 1
+            index += 1
+        if drafts:
+            self.sequences.repair(slot)
+
+    def _choose(self, request: Request, index: int) -> int | None:
+        """Return the next token, or None if a stopping criterion says so."""
+        if not request.has_hooks:
+            return request.sampler.sample(self._context, index)
+        import numpy as np
+
+        row = self._context.logits(index)
+        ids = np.array(request.tokens, np.int32)
+        if request.processor is not None:
+            row = request.processor(ids, row)
+        if request.stopping is not None and request.stopping(ids, row):
+            return None
+        return request.sampler.sample_row(row)
+
+    def _take(self, slot: Slot, request: Request, token: int, index: int) -> bool:
+        """Hand a token out; return whether the text goes on."""
+        if token in self._end_tokens:
+            self._finish(slot, "stop")
+            return False
+        logprobs = None
+        if request.logprobs is not None:
+            logprobs = Logprobs(*request.logprobs.of(self._context, index, token))
+        slot.tokens.append(token)
+        request.n_generated += 1
+        if request.consumer.token(token, logprobs):
+            self._finish(slot, "stop")
+        elif request.n_generated >= request.max_tokens:
+            self._finish(slot, "length")
+        elif len(slot.tokens) >= self.n_ctx:
+            if not self._shifts:
+                self._finish(slot, "length")
+            else:
+                self.sequences.shift(slot, min(request.n_prompt, self.n_ctx // 2))
+        return not request.finished
+
+    def _commit_prompt(self, slot: Slot, request: Request, first: int, count: int) -> None:
+        measure = request.logprobs
+        assert measure is not None
+        start = slot.n_cached - count
+        if request.n_measured == 0:  # nothing comes before the first one, so nothing predicts it
+            request.consumer.prompt_token(slot.tokens[0], None)
+            request.n_measured = 1
+        for position in range(start + 1, min(slot.n_cached + 1, request.n_prompt)):
+            if position == request.n_measured:  # one that was preempted comes here again
+                token = slot.tokens[position]
+                row = first + position - start - 1
+                logprobs = Logprobs(*measure.of(self._context, row, token))
+                request.consumer.prompt_token(token, logprobs)
+                request.n_measured += 1
+
+    # How requests end.
+
+    def _finish(self, slot: Slot, reason: FinishReason) -> None:
+        request = slot.request
+        assert request is not None
+        request.finish_reason = reason
+        self._release(slot)
+        request.consumer.finish()
+        request.finished = True
+
+    def _fail(self, slot: Slot, error: BaseException | None) -> None:
+        if (request := slot.request) is not None:
+            self._release(slot)
+            self._end(request, error)
+
+    def _end(self, request: Request, error: BaseException | None) -> None:
+        request.error = error
+        request.sampler.close()
+        request.finished = True
+
+    def _release(self, slot: Slot) -> None:
+        assert slot.request is not None
+        slot.request.sampler.close()
+        slot.request = None
+        slot.drafts = []
+        self._is_full = False
+        slot.tokens = slot.tokens[: slot.n_cached]
+        self._count += 1
+        slot.last_used = self._count
+
+    def _drop_cancelled(self) -> None:
+        for slot in self.slots:
+            if slot.request is not None and slot.request.cancelled:
+                self._fail(slot, None)
+        if self._waiting and any(request.cancelled for request in self._waiting):
+            for request in [each for each in self._waiting if each.cancelled]:
+                self._waiting.remove(request)
+                self._end(request, None)
+
+    # What to do when a decode does not end as planned.
+
+    def _make_room(self, chunks: Sequence[Chunk], error: NoKVSlotError) -> None:
+        """Give up what loses least: what nobody uses, then the youngest request's cells."""
+        self.repair()
+        idle = [slot for slot in self.slots if slot.request is None and slot.n_cached]
+        if idle:
+            self.sequences.clear(min(idle, key=lambda slot: slot.last_used))
+        elif len(chunks) > 1:
+            slot = youngest(chunks)
+            request = slot.request
+            assert request is not None
+            slot.request = None
+            slot.tokens, slot.drafts = [], []
+            self.sequences.clear(slot)
+            self._waiting.appendleft(request)
+            self._is_full = True
+        else:
+            self._fail(chunks[0].slot, error)
+
+    def repair(self) -> None:
+        """Make the memory agree with the slots, after whatever interrupted a step."""
+        self._needs_repair = False
+        for slot in self.slots:
+            if slot.n_cached or slot.request is not None:
+                self.sequences.repair(slot)
+
+    # Who steps.
+
+    def _take_wheel(self, call: Call) -> bool:
+        """Become the one who steps; False after sleeping, to look again what there is to do."""
+        me = threading.get_ident()
+        with self._lock:
+            if self._closed:
+                raise _closed()
+            if self._driver is None:
+                self._driver = me
+                return True
+            if self._driver == me:
+                raise BusyError(
+                    "the model is generating on this thread: it cannot be used from a logits "
+                    "processor, a stopping criterion or another callback of that call"
+                )
+            call.wake = threading.Condition(self._lock)
+            self._sleeping.append(call)
+            try:
+                call.wake.wait()
+            except BaseException:
+                self._sleeping.remove(call)
+                self._pass_on()
+                raise
+            if call in self._sleeping:
+                self._sleeping.remove(call)
+            return False
+
+    def _leave_wheel(self) -> None:
+        with self._lock:
+            self._driver = None
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Wake who is ready, and one more to step if nobody does."""
+        ready = [call for call in self._sleeping if call.is_ready()]
+        for call in ready:
+            self._wake(call)
+        if self._driver is None and self._sleeping:
+            self._wake(self._sleeping[0])
+
+    def _wake_ready(self) -> None:
+        with self._lock:
+            for call in [each for each in self._sleeping if each.is_ready()]:
+                self._wake(call)
+
+    def _wake(self, call: Call) -> None:
+        if call.wake is not None:
+            call.wake.notify()
+        if call in self._sleeping:
+            self._sleeping.remove(call)
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise _closed()
+        if os.getpid() != self._process:
+            raise ForkError(
+                "this process was forked after the model was loaded, and the engine's threads do "
+                "not exist in it: load the model here, or start processes with 'spawn'"
+            )
+
+
+def _closed() -> ClosedError:
+    return ClosedError("the model is closed: create a new Llama")

@@ -1,0 +1,113 @@
+"""``Request``: one text to generate. ``Call``: the requests that one caller waits for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ..handles.token_sampler import TokenSampler, TopLogprobs
+
+FinishReason = Literal["stop", "length"]
+
+
+class Logprobs(NamedTuple):
+    """The log-probability of a token, and the likeliest tokens in its place."""
+
+    logprob: float
+    top: list[tuple[int, float]]
+
+
+class Consumer(Protocol):
+    """Takes the tokens of a request as they come, on whichever thread is stepping."""
+
+    def prompt_token(self, token: int, logprobs: Logprobs | None) -> None:
+        """Take a token of the prompt, if log-probabilities of the prompt were asked for."""
+
+    def token(self, token: int, logprobs: Logprobs | None) -> bool:
+        """Take a token; return whether the text ends with it."""
+
+    def finish(self) -> None:
+        """Know that no more tokens come."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to hand out."""
+
+
+class Call:
+    """One caller's requests.
+
+    Args:
+        requests: At least one.
+    """
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self.requests = requests
+        self.wake: threading.Condition | None = None
+        """Set while the caller's thread sleeps."""
+        self.wants_all = False
+
+    def is_ready(self) -> bool:
+        """Whether the caller has something to do."""
+        if self.wants_all:
+            return all(request.finished for request in self.requests)
+        return any(request.consumer.has_news for request in self.requests) or all(
+            request.finished for request in self.requests
+        )
+
+
+class Request:
+    """A prompt, how to go on from it, and how far that went.
+
+    Args:
+        prompt: At least one token id.
+        sampler: Chooses the tokens; the request owns it.
+        consumer: Takes them.
+        max_tokens: How many at most.
+        logprobs: Measures the log-probabilities of the tokens.
+        prompt_logprobs: Whether to measure those of the prompt too.
+        processor: Changes the logits before a token is chosen.
+        stopping: Says from tokens and logits whether to stop before the next token.
+    """
+
+    def __init__(
+        self,
+        prompt: Sequence[int],
+        sampler: TokenSampler,
+        consumer: Consumer,
+        max_tokens: int,
+        *,
+        logprobs: TopLogprobs | None = None,
+        prompt_logprobs: bool = False,
+        processor: Callable[[Any, Any], npt.NDArray[np.float32]] | None = None,
+        stopping: Callable[[Any, Any], bool] | None = None,
+    ) -> None:
+        self.tokens = list(prompt)
+        """What the sequence consists of; a context shift takes tokens out of its middle."""
+        self.n_prompt = len(self.tokens)
+        self.n_generated = 0
+        self.n_reused = 0
+        """Prompt tokens that did not have to be computed."""
+        self.n_measured = 0
+        """Prompt tokens that the consumer has."""
+        self.n_drafted = self.n_accepted = 0
+        self.sampler = sampler
+        self.consumer = consumer
+        self.max_tokens = max_tokens
+        self.logprobs = logprobs
+        self.prompt_logprobs = prompt_logprobs
+        self.processor = processor
+        self.stopping = stopping
+        self.has_hooks = processor is not None or stopping is not None
+        self.call: Call
+        self.number = 0
+        """In the order of arrival."""
+        self.finish_reason: FinishReason | None = None
+        self.error: BaseException | None = None
+        self.cancelled = False
+        self.finished = False

@@ -1,0 +1,73 @@
+"""What one step computes: decoding first, prompts with the rest of the batch. Pure Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .slots import Slot
+
+
+class Chunk(NamedTuple):
+    """``n_tokens`` tokens of a slot, and its drafts, from the first that is not cached on.
+
+    ``outputs``: the logits after all of them are wanted, not only those after the end.
+    """
+
+    slot: Slot
+    n_tokens: int
+    outputs: bool
+
+
+def plan(
+    slots: Sequence[Slot], budget: int, n_outputs: int, *, checkpoints: bool = False
+) -> list[Chunk]:
+    """Choose what the next batch holds.
+
+    Args:
+        slots: All of them.
+        budget: How many tokens fit.
+        n_outputs: How many rows of logits fit, at least one per slot.
+        checkpoints: Stop before the last token of a prompt, where the memory is saved.
+
+    Returns:
+        No two chunks of the same slot; empty if nothing is left to do.
+    """
+    spare = n_outputs - len(slots)
+    chunks: list[Chunk] = []
+    prompts: list[Slot] = []
+    for slot in slots:
+        if slot.request is None:
+            continue
+        if len(slot.tokens) - slot.n_cached > 1:
+            prompts.append(slot)
+        elif budget > 0:
+            del slot.drafts[max(0, min(budget - 1, spare)) :]
+            count = 1 + len(slot.drafts)
+            chunks.append(Chunk(slot, count, count > 1))
+            budget -= count
+            spare -= count - 1
+    if prompts:
+        prompts.sort(key=_arrival)
+    for slot in prompts:
+        if budget <= 0:
+            break
+        assert slot.request is not None
+        pending = len(slot.tokens) - slot.n_cached
+        outputs = slot.request.prompt_logprobs and slot.n_cached < slot.request.n_prompt - 1
+        count = min(pending, budget, 1 + spare if outputs else pending)
+        if checkpoints and count == pending:
+            count -= 1
+        chunks.append(Chunk(slot, count, outputs))
+        budget -= count
+        spare -= count - 1 if outputs else 0
+    return chunks
+
+
+def youngest(chunks: Sequence[Chunk]) -> Slot:
+    """Return the slot whose request came last: it loses least when it has to start over."""
+    return max((chunk.slot for chunk in chunks), key=_arrival)
+
+
+def _arrival(slot: Slot) -> int:
+    return slot.request.number if slot.request is not None else 0

@@ -1,0 +1,112 @@
+"""``Sequences``: the memory of a context, changed together with what the slots know of it."""
+
+from __future__ import annotations
+
+from .. import llama_cpp as raw
+from ..errors import StateError
+from ..handles import Context
+from .slots import EVERYTHING, Checkpoint, Slot
+
+CHECKPOINTS_MAX = 8
+"""Per slot; the oldest goes first."""
+
+_PARTIAL = raw.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+
+
+class Sequences:
+    """Cuts, copies and saves sequences, and checks what the memory says to that.
+
+    Args:
+        context: Its memory is all theirs.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._memory = context.memory
+        model = context.model
+        self._n_swa = 0 if context.params.swa_full else int(model.call(raw.llama_model_n_swa))
+        self._has_state = model.is_recurrent or model.is_hybrid
+        self.needs_checkpoints = self._has_state or self._n_swa > 0
+        """Whether a sequence cannot simply forget its end."""
+        self.can_shift = not self._has_state and self._memory.can_shift
+
+    def cut(self, slot: Slot, n_tokens: int) -> None:
+        """Keep at most the first ``n_tokens`` tokens of a slot.
+
+        Fewer of them, or none, where the memory cannot forget the others: then it goes back to
+        the last checkpoint before them.
+        """
+        # Somebody with the address of the context may have changed its memory.
+        if self._memory.seq_pos_max(slot.id) + 1 < slot.n_cached:
+            slot.n_cached = 0
+        n_tokens = min(n_tokens, slot.n_cached)
+        if n_tokens <= slot.n_exact:
+            slot.n_exact = EVERYTHING
+        slot.checkpoints = [c for c in slot.checkpoints if c.n_tokens <= n_tokens]
+        if n_tokens and self._forget_after(slot, n_tokens):
+            slot.n_cached = n_tokens
+        elif n_tokens and slot.checkpoints:
+            self._restore(slot, slot.checkpoints[-1])
+        else:
+            self.clear(slot)
+
+    def copy(self, source: Slot, target: Slot, n_tokens: int) -> None:
+        """Let ``target`` begin like ``source``, with at most so many tokens."""
+        self.clear(target)
+        self._memory.seq_cp(source.id, target.id)
+        target.tokens = source.tokens[: source.n_cached]
+        target.n_cached, target.n_exact = source.n_cached, source.n_exact
+        target.checkpoints = list(source.checkpoints)
+        self.cut(target, n_tokens)
+
+    def clear(self, slot: Slot) -> None:
+        """Forget a sequence."""
+        self._memory.seq_rm(slot.id, -1, -1)
+        slot.n_cached, slot.n_exact = 0, EVERYTHING
+        slot.checkpoints.clear()
+
+    def save(self, slot: Slot) -> None:
+        """Make a checkpoint of a slot as it is now."""
+        if slot.checkpoints and slot.checkpoints[-1].n_tokens >= slot.n_cached:
+            return
+        state = self._context.state.get_sequence(slot.id, _PARTIAL)
+        slot.checkpoints.append(Checkpoint(slot.n_cached, state))
+        del slot.checkpoints[:-CHECKPOINTS_MAX]
+
+    def shift(self, slot: Slot, n_keep: int) -> None:
+        """Drop the older half of a slot's tokens after the first ``n_keep``."""
+        n_drop = max(1, (slot.n_cached - n_keep) // 2)
+        self._memory.seq_rm(slot.id, n_keep, n_keep + n_drop)
+        self._memory.seq_add(slot.id, n_keep + n_drop, slot.n_cached, -n_drop)
+        del slot.tokens[n_keep : n_keep + n_drop]
+        slot.n_cached -= n_drop
+        slot.n_exact = min(slot.n_exact, n_keep)
+        slot.checkpoints.clear()
+
+    def repair(self, slot: Slot) -> None:
+        """Make the memory agree with the slot after a decode that did not end as planned."""
+        if self._memory.seq_pos_max(slot.id) + 1 != slot.n_cached:
+            self.cut(slot, slot.n_cached)
+
+    def _forget_after(self, slot: Slot, n_tokens: int) -> bool:
+        """Return whether the memory is now what it was after the first ``n_tokens`` tokens."""
+        if not self._memory.seq_rm(slot.id, n_tokens, -1):
+            return False
+        if not self.needs_checkpoints:
+            return True
+        first = self._memory.seq_pos_min(slot.id)
+        if self._has_state:
+            # One state, of the last position: it must be that of the last token kept.
+            return self._memory.seq_pos_max(slot.id) == n_tokens - 1
+        return first <= max(0, n_tokens - self._n_swa)
+
+    def _restore(self, slot: Slot, checkpoint: Checkpoint) -> None:
+        try:
+            self._context.state.set_sequence(checkpoint.state, slot.id, _PARTIAL)
+        except StateError:
+            self.clear(slot)
+            return
+        if self._forget_after(slot, checkpoint.n_tokens):
+            slot.n_cached = checkpoint.n_tokens
+        else:
+            self.clear(slot)

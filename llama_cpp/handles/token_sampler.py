@@ -1,0 +1,146 @@
+"""``TokenSampler``: the next token of one text, from a row of logits."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+from .. import llama_cpp as raw
+from ..errors import GrammarError, InvalidArgumentError, LlamaError
+from . import checks
+from .backend import bridge, take_string
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from .context import Context
+    from .sampler import Sampler, SamplerChain
+
+_FLOATS = ctypes.POINTER(ctypes.c_float)
+
+
+class TokenSampler:
+    """A chain that chooses, and a grammar that checks what was chosen.
+
+    The grammar looks at one token, and at the whole row only when it refuses that one: then it
+    masks the row and the chain chooses again, as in llama-server.
+
+    Args:
+        chain: It must end with a sampler that selects.
+        n_vocab: The width of a row.
+        grammar: What the text has to look like.
+        n_best: The chain needs only so many of the best tokens: 1 if it is greedy alone, k if it
+            begins with top-k, 0 for all.
+    """
+
+    def __init__(
+        self,
+        chain: SamplerChain,
+        n_vocab: int,
+        grammar: Sampler | None = None,
+        n_best: int = 0,
+    ) -> None:
+        if not chain.selects:
+            raise InvalidArgumentError("the chain must end with a sampler that chooses a token")
+        self.chain = chain
+        self.grammar = grammar
+        self._n_vocab = n_vocab
+        self._n_best = n_best
+        self._sample = bridge("bridge_sample")
+
+    def sample(self, context: Context, index: int) -> int:
+        """Choose a token for the batch entry ``index`` of the last decode, and accept it.
+
+        Raises:
+            InvalidArgumentError: There are no logits at this index.
+            GrammarError: The grammar allows no token.
+            LlamaError: Nothing can be chosen, for example because all tokens are forbidden.
+        """
+        pointer = context.acquire()
+        try:
+            row = raw.llama_get_logits_ith(pointer, index)
+            if not row or context.model.n_vocab != self._n_vocab:
+                raise InvalidArgumentError(f"the last decode gave no logits for entry {index}")
+            return self._choose(row)
+        finally:
+            context.release()
+
+    def sample_row(self, row: npt.NDArray[np.float32]) -> int:
+        """Choose a token from a row of logits, and accept it.
+
+        Args:
+            row: Shape (n_vocab,), float32, contiguous.
+
+        Raises:
+            InvalidArgumentError: It has another shape.
+            GrammarError: The grammar allows no token.
+            LlamaError: Nothing can be chosen.
+        """
+        if row.shape != (self._n_vocab,):
+            raise InvalidArgumentError(
+                f"a row of logits has shape ({self._n_vocab},), not {row.shape}"
+            )
+        return self._choose(row.ctypes.data_as(_FLOATS))
+
+    def close(self) -> None:
+        """Free the samplers."""
+        self.chain.close()
+        if self.grammar is not None:
+            self.grammar.close()
+
+    def _choose(self, row: Any) -> int:
+        error = ctypes.c_char_p()
+        chain, grammar = self.chain, self.grammar
+        chain_pointer = chain.acquire()
+        try:
+            grammar_pointer = None if grammar is None else grammar.pointer
+            token: int = self._sample(
+                chain_pointer, grammar_pointer, row, self._n_vocab, self._n_best, error
+            )
+        finally:
+            chain.release()
+        if error:
+            message = take_string(error)
+            kind = GrammarError if grammar is not None else LlamaError
+            raise kind(f"no token can be sampled: {message}")
+        return token
+
+
+class TopLogprobs:
+    """Log-probabilities of single rows of logits, and of the likeliest tokens.
+
+    Args:
+        n_vocab: The width of a row.
+        n_top: How many of the likeliest tokens to give, 0 for none.
+    """
+
+    def __init__(self, n_vocab: int, n_top: int) -> None:
+        checks.integer("logprobs", n_top, 0, n_vocab)
+        self._n_vocab = n_vocab
+        self._n_top = n_top
+        self._ids = (ctypes.c_int32 * max(n_top, 1))()
+        self._logprobs = (ctypes.c_float * max(n_top, 1))()
+        self._call = bridge("bridge_top_logprobs")
+
+    def of(self, context: Context, index: int, token: int) -> tuple[float, list[tuple[int, float]]]:
+        """Return the log-probability of ``token``, and the likeliest tokens with theirs.
+
+        Args:
+            context: Its last decode gave the logits.
+            index: Of the batch entry.
+            token: Its log-probability is wanted.
+
+        Raises:
+            InvalidArgumentError: There are no logits at this index.
+        """
+        pointer = context.acquire()
+        try:
+            row = raw.llama_get_logits_ith(pointer, index)
+            if not row or not 0 <= token < self._n_vocab:
+                raise InvalidArgumentError(f"the last decode gave no logits for entry {index}")
+            logprob = self._call(row, self._n_vocab, token, self._n_top, self._ids, self._logprobs)
+        finally:
+            context.release()
+        top = list(zip(self._ids, self._logprobs, strict=True))[: self._n_top]
+        return logprob, top

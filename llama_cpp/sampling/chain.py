@@ -1,0 +1,146 @@
+"""From ``SamplingParams`` to a native chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..handles import Model, Sampler, SamplerChain, samplers
+from ..handles.token_sampler import TokenSampler
+from .params import SamplingParams
+
+# Above this, sorting the row beats a heap.
+_BEST_MAX = 256
+
+FORBIDDEN = float("-inf")
+
+
+def token_sampler(
+    params: SamplingParams,
+    model: Model,
+    *,
+    grammar: Sampler | None = None,
+    history: Sequence[int] = (),
+) -> TokenSampler:
+    """Build what chooses the tokens of one request.
+
+    Samplers at their neutral values are left out: each would look at every candidate.
+
+    Args:
+        params: How to choose.
+        model: Whose tokens they are.
+        grammar: What the text has to look like; it is owned from now on.
+        history: The tokens so far, which penalties look back at.
+
+    Raises:
+        TokenError: ``logit_bias`` names a token outside of the vocabulary.
+    """
+    chain = SamplerChain()
+    biases = dict(params.logit_bias)
+    if params.ignore_eos:
+        biases.update(dict.fromkeys(end_tokens(model), FORBIDDEN))
+    if biases:
+        chain.add(samplers.logit_bias(model.n_vocab, biases))
+    if params.temperature == 0 and params.mirostat_mode == 0:
+        _add(chain, params, model, [name for name in params.samplers if name in _HISTORICAL])
+        n_best = 0 if len(chain) else 1
+        chain.add(samplers.greedy())
+    elif params.mirostat_mode:
+        _add(chain, params, model, [name for name in params.samplers if name in _HISTORICAL])
+        n_best = 0
+        chain.add(samplers.temp(params.temperature))
+        chain.add(_mirostat(params, model))
+    else:
+        named = [name for name in params.samplers if not _is_neutral(name, params, model)]
+        starts_small = not len(chain) and named[:1] == ["top_k"]
+        n_best = params.top_k if starts_small and params.top_k <= _BEST_MAX else 0
+        _add(chain, params, model, named)
+        chain.add(_last(params, named))
+    if params.penalizes:
+        for token in history[-_reach(params) :] if _reach(params) else history:
+            chain.accept(token)
+    return TokenSampler(chain, model.n_vocab, grammar, n_best)
+
+
+def end_tokens(model: Model) -> frozenset[int]:
+    """The tokens that end a text."""
+    vocab = model.vocab
+    return frozenset(token for token in range(vocab.n_tokens) if vocab.is_eog(token))
+
+
+_HISTORICAL = ("penalties", "dry")
+
+
+def _add(chain: SamplerChain, params: SamplingParams, model: Model, names: Sequence[str]) -> None:
+    for name in names:
+        if not _is_neutral(name, params, model):
+            chain.add(_MAKERS[name](params, model))
+
+
+def _is_neutral(name: str, params: SamplingParams, model: Model) -> bool:
+    is_neutral = _NEUTRAL.get(name)
+    return is_neutral is not None and is_neutral(params, model)
+
+
+_NEUTRAL: dict[str, Callable[[SamplingParams, Model], bool]] = {
+    "penalties": lambda p, _: (
+        p.penalty_last_n == 0
+        or (p.repeat_penalty, p.frequency_penalty, p.presence_penalty) == (1.0, 0.0, 0.0)
+    ),
+    "dry": lambda p, _: p.dry_multiplier == 0 or p.dry_penalty_last_n == 0,
+    "top_n_sigma": lambda p, _: p.top_n_sigma <= 0,
+    "top_k": lambda p, model: not 0 < p.top_k < model.n_vocab,
+    "typical_p": lambda p, _: p.typical_p >= 1,
+    "top_p": lambda p, _: p.top_p >= 1,
+    "min_p": lambda p, _: p.min_p == 0,
+    "xtc": lambda p, _: p.xtc_probability == 0 or p.xtc_threshold > 0.5,
+    "temperature": lambda p, _: p.temperature == 1 and p.dynatemp_range == 0,
+    # It chooses a token, so it is the last one, wherever it is named.
+    "adaptive_p": lambda p, _: True,
+}
+
+_MAKERS: dict[str, Callable[[SamplingParams, Model], Sampler]] = {
+    "penalties": lambda p, model: samplers.penalties(
+        model.n_vocab, _tokens_back(p.penalty_last_n, model), p.repeat_penalty,
+        p.frequency_penalty, p.presence_penalty,
+    ),
+    "dry": lambda p, model: samplers.dry(
+        model.vocab, p.dry_multiplier, p.dry_base, p.dry_allowed_length,
+        _tokens_back(p.dry_penalty_last_n, model), p.dry_sequence_breakers,
+    ),
+    "top_n_sigma": lambda p, _: samplers.top_n_sigma(p.top_n_sigma),
+    "top_k": lambda p, _: samplers.top_k(max(p.top_k, p.min_keep)),
+    "typical_p": lambda p, _: samplers.typical(p.typical_p, p.min_keep),
+    "top_p": lambda p, _: samplers.top_p(p.top_p, p.min_keep),
+    "min_p": lambda p, _: samplers.min_p(p.min_p, p.min_keep),
+    "xtc": lambda p, _: samplers.xtc(p.xtc_probability, p.xtc_threshold, p.min_keep, p.seed),
+    "temperature": lambda p, _: (
+        samplers.temp_ext(p.temperature, p.dynatemp_range, p.dynatemp_exponent)
+        if p.dynatemp_range
+        else samplers.temp(p.temperature)
+    ),
+    "infill": lambda _, model: samplers.infill(model.vocab),
+}  # fmt: skip
+
+
+def _last(params: SamplingParams, names: Sequence[str]) -> Sampler:
+    if params.adaptive_target >= 0:
+        return samplers.adaptive_p(params.adaptive_target, params.adaptive_decay, params.seed)
+    return samplers.dist(params.seed)
+
+
+def _mirostat(params: SamplingParams, model: Model) -> Sampler:
+    tau, eta = params.mirostat_tau, params.mirostat_eta
+    if params.mirostat_mode == 1:
+        return samplers.mirostat(model.n_vocab, params.seed, tau, eta)
+    return samplers.mirostat_v2(params.seed, tau, eta)
+
+
+def _tokens_back(last_n: int, model: Model) -> int:
+    return model.n_ctx_train if last_n < 0 else last_n
+
+
+def _reach(params: SamplingParams) -> int:
+    """How many tokens the penalties look back; 0 says all of them."""
+    if params.penalty_last_n < 0 or (params.dry_multiplier > 0 and params.dry_penalty_last_n < 0):
+        return 0
+    return max(params.penalty_last_n, params.dry_penalty_last_n if params.dry_multiplier else 0)
