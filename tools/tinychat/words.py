@@ -141,6 +141,8 @@ class Draw:
 
     random: Random
     held_out: bool = False
+    blended: float = 0.0
+    """Share of the values that only begin like a known word, and go on as nobody can guess."""
 
     def one(self, choices: Sequence[T]) -> T:
         """Any of ``choices``, of whichever side."""
@@ -167,6 +169,7 @@ class Draw:
         """A first name: half of them real, half made up, so that copying beats remembering."""
         while True:
             name = self.one(FIRST_NAMES) if self.chance(0.5) else self._invent(_PERSON_ENDS)
+            name = self.blend(name)
             if is_held_out(name) == self.held_out:
                 return name
 
@@ -175,6 +178,7 @@ class Draw:
         while True:
             capital = self.chance(0.5)
             place = self.one(list(CAPITALS.values())) if capital else self._invent(_PLACE_ENDS)
+            place = self.blend(place)
             if is_held_out(place) == self.held_out:
                 return place
 
@@ -189,8 +193,21 @@ class Draw:
     def thing(self) -> str:
         """A noun, now and then one that does not exist."""
         if self.chance(0.8):
-            return self.one(NOUNS)
-        return self._invent((*_PERSON_ENDS, *_PLACE_ENDS)).lower()
+            return self.blend(self.one(NOUNS))
+        return self.blend(self._invent((*_PERSON_ENDS, *_PLACE_ENDS)).lower())
+
+    def blend(self, word: str) -> str:
+        """The word, or in their share of cases its beginning with another end."""
+        if not self.blended or not self.chance(self.blended) or is_held_out(word):
+            return word
+        kept = word[: self.random.randint(1, max(1, len(word) - 1))].rstrip()
+        ends = [self._syllable() for _ in range(self.random.randint(1, 2))]
+        return kept + "".join(ends)
+
+    def _syllable(self) -> str:
+        if self.chance(0.3):
+            return self.one((*_PERSON_ENDS, *_PLACE_ENDS))
+        return self.one(_MIDDLES) + self.one(_VOWELS) + self.one(("", *_MIDDLES))
 
     def _invent(self, ends: Sequence[str]) -> str:
         stem = self.one(_STARTS) + self.one(_VOWELS)

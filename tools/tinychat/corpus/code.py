@@ -88,7 +88,7 @@ def _function(draw: Draw) -> str:
         verb, letters, body = draw.one(_BODIES)
     while True:
         pool = (*_ARGUMENTS, *NOUNS)
-        arguments = draw.random.sample(pool, len(letters))
+        arguments = [draw.blend(word) for word in draw.random.sample(pool, len(letters))]
         fixed = verb in {"factorial", "fibonacci"}
         name = verb if fixed or draw.chance(0.5) else f"{verb}_{draw.one(NOUNS)}"
         if is_held_out(f"{name}({arguments})") == draw.held_out:

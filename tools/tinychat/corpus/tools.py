@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from tools.tinychat.corpus.example import (
     Chat,
@@ -100,6 +102,39 @@ def call_renamed(draw: Draw) -> Chat:
     )
     last = calls((wanted["name"], wanted["arguments"]))
     return Chat((*before, user(request), last), tuple(tools), key=json.dumps(wanted))
+
+
+def call_with_renamed_arguments(draw: Draw) -> Chat:
+    """A call of tools whose names, and whose parameters' names, nobody can guess."""
+    chat = call_renamed(draw)
+    wanted = json.loads(chat.key)
+    tools = []
+    for tool in chat.tools:
+        function = dict(tool["function"])
+        names = _unguessable(draw, list(function["parameters"]["properties"]))
+        function["parameters"] = _renamed(function["parameters"], names)
+        tools.append({**tool, "function": function})
+        if function["name"] == wanted["name"]:
+            wanted["arguments"] = {names[k]: v for k, v in wanted["arguments"].items()}
+    last = calls((wanted["name"], wanted["arguments"]))
+    return Chat((*chat.messages[:-1], last), tuple(tools), key=json.dumps(wanted))
+
+
+def _unguessable(draw: Draw, parameters: list[str]) -> dict[str, str]:
+    nouns = draw.random.sample(NOUNS, len(parameters))
+    if len(parameters) == 1:
+        return {parameters[0]: draw.one((draw.blend(nouns[0]), f"{parameters[0]}_{nouns[0]}"))}
+    form = draw.one(("{parameter}", "{parameter}_{noun}", "{noun}_{parameter}", "my_{parameter}"))
+    return {
+        parameter: form.format(parameter=parameter, noun=noun)
+        for parameter, noun in zip(parameters, nouns, strict=True)
+    }
+
+
+def _renamed(parameters: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    properties = {names[key]: value for key, value in parameters["properties"].items()}
+    required = [names[key] for key in parameters["required"]]
+    return {**parameters, "properties": properties, "required": required}
 
 
 def think_and_call(draw: Draw) -> Chat:
