@@ -52,10 +52,11 @@ BRIDGE_API struct llama_sampler * bridge_sampler_init_grammar(
 // and only a token that the grammar refuses makes the grammar look at the whole row, as llama-server
 // does: looking at every token of the vocabulary takes longer than a decode.
 // chain ends with a sampler that selects; grammar may be NULL. n_best: the chain needs only so many of
-// the best (1: it is greedy; k: it begins with top-k), 0: all.
+// the best (1: it is greedy; k: it begins with top-k), 0: all. biases are added to the logits first.
 BRIDGE_API llama_token bridge_sample(
         struct llama_sampler * chain, struct llama_sampler * grammar, const float * logits,
-        int32_t n_vocab, int32_t n_best, char ** error);
+        int32_t n_vocab, int32_t n_best, const llama_logit_bias * biases, int32_t n_biases,
+        char ** error);
 
 // The log-probability of token, and the n_top likeliest ones with theirs, in descending order.
 BRIDGE_API float bridge_top_logprobs(

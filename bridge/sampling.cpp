@@ -10,47 +10,103 @@
 
 using bridge::guarded;
 
+// One version per vector width, chosen when the library is loaded: a wheel runs on any x86-64.
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#    define VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
+#    define INLINED inline __attribute__((always_inline))
+#else
+#    define VECTORIZED
+#    define INLINED inline
+#endif
+
 namespace {
 
 bool better(const llama_token_data & a, const llama_token_data & b) {
     return a.logit > b.logit;
 }
 
-void all_candidates(std::vector<llama_token_data> & to, const float * logits, int32_t n_vocab) {
+using candidates_t = std::vector<llama_token_data>;
+
+struct biases_t {
+    const llama_logit_bias * data;
+    int32_t                  size;
+};
+
+void all_candidates(candidates_t & to, const float * logits, int32_t n_vocab, biases_t biases) {
     to.resize(n_vocab);
     for (int32_t id = 0; id < n_vocab; ++id) {
         to[id] = { id, logits[id], 0.0f };
     }
+    for (int32_t i = 0; i < biases.size; ++i) {
+        to[biases.data[i].token].logit += biases.data[i].bias;
+    }
+}
+
+// Whether a logit of the block is above the limit.
+VECTORIZED bool any_above(const float * logits, int32_t count, float limit) {
+    int32_t above = 0;  // without a branch, so that compilers vectorize it
+    for (int32_t i = 0; i < count; ++i) {
+        above |= logits[i] > limit;
+    }
+    return above != 0;
+}
+
+// Leaves the n best, the worst of them last.
+void keep_best(candidates_t & of, int32_t n) {
+    if (static_cast<int32_t>(of.size()) > n) {
+        std::nth_element(of.begin(), of.begin() + (n - 1), of.end(), better);
+        of.resize(n);
+    }
 }
 
 // The n best in descending order, as a top-k sampler leaves them. Most of the row loses against the
-// worst of those kept, so one comparison per token does it.
-void best_candidates(std::vector<llama_token_data> & to, const float * logits, int32_t n_vocab, int32_t n) {
+// worst of those kept so far, which a comparison per token tells.
+void best_candidates(candidates_t & to, const float * logits, int32_t n_vocab, int32_t n) {
+    constexpr int32_t block    = 64;
+    const size_t      capacity = 4 * static_cast<size_t>(n) + block;
+    float             worst    = -INFINITY;
     to.clear();
-    int32_t id = 0;
-    for (; id < n; ++id) {
-        to.push_back({ id, logits[id], 0.0f });
-    }
-    std::make_heap(to.begin(), to.end(), better);
-    float worst = to.front().logit;
-    constexpr int32_t block = 16;
-    while (id < n_vocab) {
-        const int32_t end = std::min(id + block, n_vocab);
-        float highest = logits[id];
-        for (int32_t i = id + 1; i < end; ++i) {
-            highest = std::max(highest, logits[i]);
+    to.reserve(capacity + block);
+    for (int32_t first = 0; first < n_vocab; first += block) {
+        const int32_t count = std::min(block, n_vocab - first);
+        if (static_cast<int32_t>(to.size()) >= n && !any_above(logits + first, count, worst)) {
+            continue;
         }
-        for (; highest > worst && id < end; ++id) {
-            if (logits[id] > worst) {
-                std::pop_heap(to.begin(), to.end(), better);
-                to.back() = { id, logits[id], 0.0f };
-                std::push_heap(to.begin(), to.end(), better);
-                worst = to.front().logit;
+        for (int32_t id = first; id < first + count; ++id) {
+            if (logits[id] > worst || static_cast<int32_t>(to.size()) < n) {
+                to.push_back({ id, logits[id], 0.0f });
             }
         }
-        id = end;
+        if (to.size() >= capacity) {
+            keep_best(to, n);
+            worst = to.back().logit;
+        }
     }
-    std::sort_heap(to.begin(), to.end(), better);
+    keep_best(to, n);
+    std::sort(to.begin(), to.end(), better);
+}
+
+// The same with biases: no other token than a biased one can come to the best, and for each that
+// leaves them one of the next best does.
+void best_candidates(candidates_t & to, const float * logits, int32_t n_vocab, int32_t n, biases_t biases) {
+    if (n + biases.size >= n_vocab) {
+        all_candidates(to, logits, n_vocab, biases);
+    } else {
+        best_candidates(to, logits, n_vocab, n + biases.size);
+        for (int32_t i = 0; i < biases.size; ++i) {
+            const llama_token id = biases.data[i].token;
+            const auto found = std::find_if(to.begin(), to.end(), [id](const llama_token_data & each) {
+                return each.id == id;
+            });
+            if (found == to.end()) {
+                to.push_back({ id, logits[id] + biases.data[i].bias, 0.0f });
+            } else {
+                found->logit += biases.data[i].bias;
+            }
+        }
+    }
+    std::sort(to.begin(), to.end(), better);
+    to.resize(n);
 }
 
 llama_token chosen(llama_sampler * chain, llama_token_data_array & candidates) {
@@ -74,7 +130,7 @@ bool allows(llama_sampler * grammar, llama_token token) {
 
 // exp for x in [-87, 0] to about 1e-7, in a form that compilers vectorize: 2^n by its bits, the rest
 // by a polynomial (the minimax one of the Cephes library, expf.c).
-inline float exp_of(float x) {
+INLINED float exp_of(float x) {
     constexpr float round_to_int = 12582912.0f;  // 1.5 * 2^23: adding it leaves no fraction
     const float shifted = x * 1.44269504f + round_to_int;
     const float n       = shifted - round_to_int;
@@ -92,45 +148,70 @@ inline float exp_of(float x) {
     return p * power;
 }
 
-double log_sum_exp(const float * logits, int32_t n_vocab) {
-    const float highest = *std::max_element(logits, logits + n_vocab);
-    double      sum     = 0.0;
-    for (int32_t first = 0; first < n_vocab; first += 1024) {
-        const int32_t count = std::min(n_vocab - first, 1024);
-        float         lanes[16] = {};
-        int32_t       i = 0;
-        for (; i + 16 <= count; i += 16) {
-            for (int32_t lane = 0; lane < 16; ++lane) {
-                lanes[lane] += exp_of(std::max(logits[first + i + lane] - highest, -87.0f));
-            }
-        }
-        for (; i < count; ++i) {
-            lanes[0] += exp_of(std::max(logits[first + i] - highest, -87.0f));
-        }
-        for (float lane : lanes) {
-            sum += lane;
+constexpr int32_t lanes = 16;
+
+VECTORIZED float highest_of(const float * values, int32_t count) {
+    float   highest[lanes];
+    int32_t i = 0;
+    std::fill_n(highest, lanes, -INFINITY);
+    for (; i + lanes <= count; i += lanes) {
+        for (int32_t lane = 0; lane < lanes; ++lane) {
+            highest[lane] = values[i + lane] > highest[lane] ? values[i + lane] : highest[lane];
         }
     }
-    return highest + std::log(sum);
+    for (; i < count; ++i) {
+        highest[0] = std::max(highest[0], values[i]);
+    }
+    return *std::max_element(highest, highest + lanes);
+}
+
+VECTORIZED double sum_of_exp(const float * values, int32_t count, float highest) {
+    double sum = 0.0;
+    // Few enough terms per lane for float to add up.
+    for (int32_t first = 0; first < count; first += 1024) {
+        const int32_t end = std::min(first + 1024, count);
+        float         sums[lanes] = {};
+        int32_t       i = first;
+        for (; i + lanes <= end; i += lanes) {
+            for (int32_t lane = 0; lane < lanes; ++lane) {
+                sums[lane] += exp_of(std::max(values[i + lane] - highest, -87.0f));
+            }
+        }
+        for (; i < end; ++i) {
+            sums[0] += exp_of(std::max(values[i] - highest, -87.0f));
+        }
+        for (float each : sums) {
+            sum += each;
+        }
+    }
+    return sum;
+}
+
+double log_sum_exp(const float * logits, int32_t n_vocab) {
+    const float highest = highest_of(logits, n_vocab);
+    return highest + std::log(sum_of_exp(logits, n_vocab, highest));
 }
 
 }  // namespace
 
 llama_token bridge_sample(
         llama_sampler * chain, llama_sampler * grammar, const float * logits, int32_t n_vocab,
-        int32_t n_best, char ** error) {
+        int32_t n_best, const llama_logit_bias * bias_data, int32_t n_biases, char ** error) {
     return guarded(error, static_cast<llama_token>(LLAMA_TOKEN_NULL), [&] {
-        static thread_local std::vector<llama_token_data> row;
+        static thread_local candidates_t row;
+        const biases_t biases = { bias_data, n_biases };
         const bool some = 0 < n_best && n_best < n_vocab;
-        if (some) {
+        if (some && n_biases > 0) {
+            best_candidates(row, logits, n_vocab, n_best, biases);
+        } else if (some) {
             best_candidates(row, logits, n_vocab, n_best);
         } else {
-            all_candidates(row, logits, n_vocab);
+            all_candidates(row, logits, n_vocab, biases);
         }
         llama_token_data_array candidates = { row.data(), row.size(), -1, some };
         llama_token            token      = chosen(chain, candidates);
         if (grammar != nullptr && !allows(grammar, token)) {
-            all_candidates(row, logits, n_vocab);
+            all_candidates(row, logits, n_vocab, biases);
             candidates = { row.data(), row.size(), -1, false };
             llama_sampler_apply(grammar, &candidates);
             row.erase(std::remove_if(row.begin(), row.end(),
@@ -155,7 +236,7 @@ float bridge_top_logprobs(
         float * logprobs) {
     const double total = log_sum_exp(logits, n_vocab);
     if (n_top > 0) {
-        static thread_local std::vector<llama_token_data> row;
+        static thread_local candidates_t row;
         best_candidates(row, logits, n_vocab, std::min(n_top, n_vocab));
         for (size_t i = 0; i < row.size(); ++i) {
             ids[i]      = row[i].id;

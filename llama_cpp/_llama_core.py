@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import random
 from collections import deque
 from collections.abc import Generator as GeneratorType
@@ -33,14 +34,15 @@ RANDOM_SEED = raw.LLAMA_DEFAULT_SEED
 class ModelAddress(raw.llama_model_p):
     """The address of a model, for raw calls, which knows the texts of its tokens too."""
 
-    _model: LlamaModel
+    def __new__(cls, model: LlamaModel) -> Self:
+        """Take the address of this model."""
+        return super().__new__(cls, int(model.model))
 
-    @classmethod
-    def of(cls, model: LlamaModel) -> ModelAddress:
-        """The address of this model."""
-        address = cls(int(model.model))
-        address._model = model
-        return address
+    def __init__(self, model: LlamaModel) -> None:
+        super().__init__(int(self))
+        # Functions that take a model look for it under the name of the kind.
+        setattr(self, raw.llama_model_p._slot, ctypes.c_void_p(int(self)))
+        self._model = model
 
     def token_to_piece(self, token: int, special: bool = False) -> bytes:
         """The bytes that one token stands for."""
@@ -116,7 +118,7 @@ class LlamaCore:
     @property
     def model(self) -> ModelAddress:
         """The address of the ``llama_model``."""
-        return ModelAddress.of(self._model)
+        return ModelAddress(self._model)
 
     @property
     def ctx(self) -> raw.llama_context_p:

@@ -24,7 +24,7 @@ from .llama_speculative import LlamaDraftModel
 from .llama_tokenizer import BaseLlamaTokenizer, LlamaTokenizer
 from .llama_types import CreateCompletionResponse, CreateCompletionStreamResponse
 from .prompt import Prompt, Prompts
-from .sampling.chain import end_tokens
+from .sampling.chain import Ends
 from .sampling.logits import (
     LogitsProcessorList,
     MinTokensLogitsProcessor,
@@ -222,14 +222,14 @@ class Llama(LlamaCore):
         if lora_path is not None:
             self._lora = LoraAdapter(self._model.handle, lora_path)
             self._ctx.handle.set_adapters([(self._lora, lora_scale)])
+        vocab = self._model.vocab_handle
         self._engine = Engine(
             self._ctx.handle,
-            end_tokens(self._model.handle),
+            Ends(vocab.is_eog),
             context_shift=context_shift,
             drafter=None if draft_model is None else Drafter(draft_model, self._n_vocab),
         )
         self._zero = SequenceZero(self._engine, self._ctx.handle, logits_all=logits_all)
-        vocab = self._model.vocab_handle
         self._generator = Generator(
             self._engine, self._model.handle, Pieces(vocab.token_to_piece),
             Pieces(lambda token: vocab.token_to_piece(token, special=True)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ..errors import (
@@ -33,7 +33,7 @@ class Engine:
 
     Args:
         context: It has a sequence per slot; its memory is the engine's.
-        end_tokens: The tokens that end a text.
+        ends: By token, whether a text ends with it.
         context_shift: Whether a full sequence forgets its older half instead of ending.
         drafter: Guesses tokens that one decode then checks.
     """
@@ -41,7 +41,7 @@ class Engine:
     def __init__(
         self,
         context: Context,
-        end_tokens: frozenset[int],
+        ends: Mapping[int, bool],
         *,
         context_shift: bool = False,
         drafter: Drafter | None = None,
@@ -50,7 +50,7 @@ class Engine:
         self.sequences = Sequences(context)
         self.n_ctx = context.n_ctx_seq
         self._context = context
-        self._end_tokens = end_tokens
+        self._ends = ends
         self._shifts = context_shift and self.sequences.can_shift
         self._drafter = None if self.sequences.needs_checkpoints else drafter
         # One micro-batch per step, so that nobody waits longer than that to be heard.
@@ -311,7 +311,7 @@ class Engine:
 
     def _take(self, slot: Slot, request: Request, token: int, index: int) -> bool:
         """Hand a token out; return whether the text goes on."""
-        if token in self._end_tokens:
+        if self._ends[token]:
             self._finish(slot, "stop")
             return False
         logprobs = None
@@ -354,6 +354,7 @@ class Engine:
         self._release(slot)
         request.consumer.finish()
         request.finished = True
+        request.call.n_running -= 1
 
     def _fail(self, slot: Slot, error: BaseException | None) -> None:
         if (request := slot.request) is not None:
@@ -364,6 +365,7 @@ class Engine:
         request.error = error
         request.sampler.close()
         request.finished = True
+        request.call.n_running -= 1
 
     def _release(self, slot: Slot) -> None:
         assert slot.request is not None

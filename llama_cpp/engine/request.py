@@ -51,14 +51,18 @@ class Call:
         self.wake: threading.Condition | None = None
         """Set while the caller's thread sleeps."""
         self.wants_all = False
+        self.n_running = len(requests)
 
     def is_ready(self) -> bool:
         """Whether the caller has something to do."""
+        if not self.n_running:
+            return True
         if self.wants_all:
-            return all(request.finished for request in self.requests)
-        return any(request.consumer.has_news for request in self.requests) or all(
-            request.finished for request in self.requests
-        )
+            return False
+        for request in self.requests:
+            if request.consumer.has_news:
+                return True
+        return False
 
 
 class Request:

@@ -314,7 +314,7 @@ class Context(ExclusiveHandle):
             checks.learned_positions(
                 batch.positions[: batch.n_tokens], self.model.header.learned_positions
             )
-        if self.params.n_outputs_max:
+        if 0 < self.params.n_outputs_max < batch.n_tokens:
             wanted = int(batch.outputs[: batch.n_tokens].astype(bool).sum())
             checks.output_count(
                 batch.n_tokens if self._outputs_everywhere else wanted, self.params.n_outputs_max

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
@@ -32,6 +34,11 @@ class TokenSampler:
         grammar: What the text has to look like.
         n_best: The chain needs only so many of the best tokens: 1 if it is greedy alone, k if it
             begins with top-k, 0 for all.
+        biases: Added to the logits first, by token id.
+
+    Raises:
+        InvalidArgumentError: The chain does not choose, or a bias is not a number.
+        TokenError: A bias is for a token outside of the vocabulary.
     """
 
     def __init__(
@@ -40,6 +47,7 @@ class TokenSampler:
         n_vocab: int,
         grammar: Sampler | None = None,
         n_best: int = 0,
+        biases: Mapping[int, float] | None = None,
     ) -> None:
         if not chain.selects:
             raise InvalidArgumentError("the chain must end with a sampler that chooses a token")
@@ -47,6 +55,7 @@ class TokenSampler:
         self.grammar = grammar
         self._n_vocab = n_vocab
         self._n_best = n_best
+        self._biases = _bias_array(biases or {}, n_vocab)
         self._sample = bridge("bridge_sample")
 
     def sample(self, context: Context, index: int) -> int:
@@ -96,8 +105,9 @@ class TokenSampler:
         try:
             grammar_pointer = None if grammar is None else grammar.pointer
             token: int = self._sample(
-                chain_pointer, grammar_pointer, row, self._n_vocab, self._n_best, error
-            )
+                chain_pointer, grammar_pointer, row, self._n_vocab, self._n_best, self._biases,
+                len(self._biases), error,
+            )  # fmt: skip
         finally:
             chain.release()
         if error:
@@ -105,6 +115,15 @@ class TokenSampler:
             kind = GrammarError if grammar is not None else LlamaError
             raise kind(f"no token can be sampled: {message}")
         return token
+
+
+def _bias_array(biases: Mapping[int, float], n_vocab: int) -> Any:
+    array = (raw.llama_logit_bias * len(biases))()
+    for entry, (token, bias) in zip(array, biases.items(), strict=True):
+        entry.token = checks.token_id(token, n_vocab)
+        checks.in_range(f"the bias of token {token}", bias, -math.inf, checks.FLOAT32_MAX)
+        entry.bias = bias
+    return array
 
 
 class TopLogprobs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from .. import llama_cpp as raw
 from ..handles import Model, Sampler, SamplerChain, samplers
 from ..handles.token_sampler import TokenSampler
 from .params import SamplingParams
@@ -38,8 +39,6 @@ def token_sampler(
     biases = dict(params.logit_bias)
     if params.ignore_eos:
         biases.update(dict.fromkeys(end_tokens(model), FORBIDDEN))
-    if biases:
-        chain.add(samplers.logit_bias(model.n_vocab, biases))
     if params.temperature == 0 and params.mirostat_mode == 0:
         _add(chain, params, model, [name for name in params.samplers if name in _HISTORICAL])
         n_best = 0 if len(chain) else 1
@@ -58,13 +57,31 @@ def token_sampler(
     if params.penalizes:
         for token in history[-_reach(params) :] if _reach(params) else history:
             chain.accept(token)
-    return TokenSampler(chain, model.n_vocab, grammar, n_best)
+    return TokenSampler(chain, model.n_vocab, grammar, n_best, biases)
 
 
 def end_tokens(model: Model) -> frozenset[int]:
     """The tokens that end a text."""
-    vocab = model.vocab
-    return frozenset(token for token in range(vocab.n_tokens) if vocab.is_eog(token))
+    is_eog = raw.llama_vocab_is_eog
+    return model.vocab.call(
+        lambda vocab: frozenset(t for t in range(model.n_vocab) if is_eog(vocab, t))
+    )
+
+
+class Ends(dict[int, bool]):
+    """By token, whether a text ends with it: each is asked for once.
+
+    Args:
+        is_end: Whether a token ends a text.
+    """
+
+    def __init__(self, is_end: Callable[[int], bool]) -> None:
+        super().__init__()
+        self._is_end = is_end
+
+    def __missing__(self, token: int) -> bool:
+        self[token] = is_end = self._is_end(token)
+        return is_end
 
 
 _HISTORICAL = ("penalties", "dry")

@@ -8,7 +8,13 @@
 from ctypes import POINTER, c_bool, c_char_p, c_float, c_int32, c_size_t, c_void_p
 
 from ..bind import Nullable, Pointer, Signature
-from .llama import llama_context_p, llama_model_p, llama_sampler_p, llama_vocab_p
+from .llama import (
+    llama_context_p,
+    llama_logit_bias_p,
+    llama_model_p,
+    llama_sampler_p,
+    llama_vocab_p,
+)
 
 
 class bridge_chat_templates_p(Pointer):
@@ -68,53 +74,62 @@ SIGNATURES: dict[str, Signature] = {
     ),
     "bridge_sample": (
         c_int32,
-        (llama_sampler_p, _nullable_llama_sampler_p, _c_float_p, c_int32, c_int32, _c_char_p_p),
-        "llama_token bridge_sample(struct llama_sampler * chain, struct llama_sampler * grammar, const float * logits, int32_t n_vocab, int32_t n_best, char ** error)  [bridge.h:56]",
+        (
+            llama_sampler_p,
+            _nullable_llama_sampler_p,
+            _c_float_p,
+            c_int32,
+            c_int32,
+            llama_logit_bias_p,
+            c_int32,
+            _c_char_p_p,
+        ),
+        "llama_token bridge_sample(struct llama_sampler * chain, struct llama_sampler * grammar, const float * logits, int32_t n_vocab, int32_t n_best, const llama_logit_bias * biases, int32_t n_biases, char ** error)  [bridge.h:56]",
     ),
     "bridge_top_logprobs": (
         c_float,
         (_c_float_p, c_int32, c_int32, c_int32, _c_int32_p, _c_float_p),
-        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:61]",
+        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:62]",
     ),
     "bridge_chat_templates_init": (
         bridge_chat_templates_p,
         (c_char_p, c_char_p, c_char_p, _c_char_p_p),
-        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:71]",
+        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:72]",
     ),
     "bridge_chat_templates_free": (
         None,
         (bridge_chat_templates_p,),
-        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:74]",
+        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:75]",
     ),
     "bridge_chat_templates_describe": (
         None,
         (bridge_chat_templates_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:77]",
+        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:78]",
     ),
     "bridge_chat_templates_apply": (
         None,
         (bridge_chat_templates_p, c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:87]",
+        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:88]",
     ),
     "bridge_chat_parser_init": (
         bridge_chat_parser_p,
         (c_char_p, _c_char_p_p),
-        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:97]",
+        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:98]",
     ),
     "bridge_chat_parser_free": (
         None,
         (bridge_chat_parser_p,),
-        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:99]",
+        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:100]",
     ),
     "bridge_chat_parser_parse": (
         None,
         (bridge_chat_parser_p, c_char_p, c_size_t, c_bool, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:103]",
+        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:104]",
     ),
     "bridge_json_schema_to_gbnf": (
         None,
         (c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error)  [bridge.h:108]",
+        "void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error)  [bridge.h:109]",
     ),
 }
 

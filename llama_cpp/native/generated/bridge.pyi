@@ -39,6 +39,8 @@ def bridge_sample(
     logits: Any,
     n_vocab: int,
     n_best: int,
+    biases: Any,
+    n_biases: int,
     error: Any,
     /,
 ) -> int: ...
