@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import random
 from collections import deque
 from collections.abc import Generator as GeneratorType
@@ -40,8 +39,6 @@ class ModelAddress(raw.llama_model_p):
 
     def __init__(self, model: LlamaModel) -> None:
         super().__init__(int(self))
-        # Functions that take a model look for it under the name of the kind.
-        setattr(self, raw.llama_model_p._slot, ctypes.c_void_p(int(self)))
         self._model = model
 
     def token_to_piece(self, token: int, special: bool = False) -> bytes:

@@ -225,7 +225,7 @@ class Run:
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
             "prompt_tokens_details": {
-                "cached_tokens": sum(request.n_reused for request in requests)
+                "cached_tokens": sum(request.n_reused for request in requests[:: self._options.n])
             },
         }
 

@@ -105,6 +105,6 @@ def _listed(prompt: Prompt) -> list[str | Sequence[int]]:
 
 def _empty() -> InvalidArgumentError:
     return InvalidArgumentError(
-        "the prompt is empty, and the model has no BOS token to begin with: give a text or token "
-        "ids"
+        "the prompt is empty: give a text, or at least one token id (only a model with a BOS token "
+        "can begin with nothing)"
     )

@@ -6,6 +6,7 @@ Sources of the algorithms are in the docstrings; the ranges are the engine's.
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -270,8 +271,31 @@ def _grammar(
     if error:
         raise GrammarError(f"the grammar cannot be used: {take_string(error)}", list(log))
     if pointer is None:
-        raise GrammarError("the grammar does not parse, or has no such root rule", list(log))
+        raise GrammarError(_why_not(rules.decode("utf-8", "replace"), list(log)))
     return Sampler(pointer, vocab=vocab)
+
+
+def _why_not(rules: str, log: Sequence[str]) -> str:
+    """What the parser did not like, and where."""
+    # It logs the reason, mostly with the rest of the text from where it stopped, and then the whole
+    # text; white space at their ends may be lost on the way.
+    _, found, said = "\n".join(log).partition("error parsing grammar: ")
+    if not found:
+        return "the grammar has no such root rule, or a rule that begins with itself"
+    said = said.strip().removesuffix("failed to parse grammar").strip()
+    said = said.removesuffix(rules.strip()).strip()
+    what, _, rest = said.partition(" at ")
+    if said == "unexpected end of input" or said.endswith(" at"):
+        what, offset = said.removesuffix(" at"), len(rules.rstrip())
+    elif name := re.search(r"Undefined rule identifier '(.*)'", what):
+        use = re.search(rf"(?<![\w-]){re.escape(name[1])}(?![\w-])", rules)
+        offset = use.start() if use else -1
+    else:
+        offset = rules.rfind(rest) if rest else -1
+    if offset < 0:
+        return f"the grammar does not parse: {what}"
+    line, column = rules.count("\n", 0, offset) + 1, offset - rules.rfind("\n", 0, offset)
+    return f"the grammar does not parse: line {line}, column {column}: {what}"
 
 
 def _seed(seed: int) -> int:

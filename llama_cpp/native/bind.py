@@ -37,8 +37,9 @@ class Pointer(int):
     def __init_subclass__(cls) -> None:
         # Only an instance of this very kind has the attribute, so that ctypes checks the kind and
         # gets the C value in one lookup, without entering the interpreter.
-        cls._slot = f"_as_{cls.__name__}"
-        cls.from_param = attrgetter(cls._slot)
+        if not hasattr(cls, "_slot"):  # a subclass of a kind is of that kind
+            cls._slot = f"_as_{cls.__name__}"
+            cls.from_param = attrgetter(cls._slot)
 
     _slot: str
 
@@ -147,7 +148,8 @@ class Function(_CFuncPtr):  # type: ignore[misc]
         if isinstance(value, kind):
             return value
         if isinstance(value, Pointer):
-            convert = self._conversions.get(kind, {}).get(type(value))
+            conversions = self._conversions.get(kind, {})
+            convert = next((conversions[k] for k in type(value).__mro__ if k in conversions), None)
             if convert is None:
                 self._refuse(index, kind, f"is a {type(value).__name__}")
             return kind(convert(value))
