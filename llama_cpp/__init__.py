@@ -1,7 +1,8 @@
 """Run any GGUF model in your own process: Python bindings for llama.cpp.
 
-The layers, from the raw C API up:
+What there is:
 
+* ``llama_cpp.Llama`` completes texts, chats and embeds; ``AsyncLlama`` does for asyncio.
 * ``llama_cpp.llama_cpp``, ``llama_cpp.mtmd_cpp``: every C function, struct and constant. Their
   names are available here too: ``llama_cpp.llama_n_ctx``.
 * ``llama_cpp.handles``: models, contexts and samplers that own their native memory and raise
@@ -26,8 +27,22 @@ if TYPE_CHECKING:
     from ._build_info import build_info as build_info
     from ._logger import set_verbose as set_verbose
     from ._utils import suppress_stdout_stderr as suppress_stdout_stderr
+    from .async_llama import AsyncLlama as AsyncLlama
+    from .llama import Llama as Llama
+    from .llama_cache import BaseLlamaCache as BaseLlamaCache
+    from .llama_cache import LlamaCache as LlamaCache
+    from .llama_cache import LlamaDiskCache as LlamaDiskCache
+    from .llama_cache import LlamaRAMCache as LlamaRAMCache
+    from .llama_cache import LlamaState as LlamaState
     from .llama_cpp import *
+    from .llama_grammar import LlamaGrammar as LlamaGrammar
+    from .llama_speculative import LlamaDraftModel as LlamaDraftModel
+    from .llama_tokenizer import BaseLlamaTokenizer as BaseLlamaTokenizer
+    from .llama_tokenizer import LlamaTokenizer as LlamaTokenizer
     from .llama_types import *
+    from .sampling.logits import LogitsProcessorList as LogitsProcessorList
+    from .sampling.logits import MinTokensLogitsProcessor as MinTokensLogitsProcessor
+    from .sampling.logits import StoppingCriteriaList as StoppingCriteriaList
 
 # Public names that are not raw C API, and the module that each comes from.
 _TYPES = """
@@ -60,6 +75,19 @@ _TYPES = """
 """.split()
 _MODULES = {
     **dict.fromkeys(_TYPES, "llama_types"),
+    "AsyncLlama": "async_llama",
+    "Llama": "llama",
+    **dict.fromkeys(
+        ("BaseLlamaCache", "LlamaCache", "LlamaDiskCache", "LlamaRAMCache", "LlamaState"),
+        "llama_cache",
+    ),
+    "LlamaDraftModel": "llama_speculative",
+    "LlamaGrammar": "llama_grammar",
+    **dict.fromkeys(("BaseLlamaTokenizer", "LlamaTokenizer"), "llama_tokenizer"),
+    **dict.fromkeys(
+        ("LogitsProcessorList", "MinTokensLogitsProcessor", "StoppingCriteriaList"),
+        "sampling.logits",
+    ),
     "build_info": "_build_info",
     "set_verbose": "_logger",
     "suppress_stdout_stderr": "_utils",

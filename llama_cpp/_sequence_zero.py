@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from .engine import Engine
@@ -154,6 +154,38 @@ class SequenceZero:
                 processor = LogitsProcessorList([processor])
             row = processor(np.array(self.tokens, np.intc), row)
         return sampler.sample_row(row)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the sequence for work by hand.
+
+        Raises:
+            BusyError: A completion uses it.
+        """
+        with self._engine.exclusive():
+            self._check_free()
+            yield
+
+    def forget(self) -> None:
+        """Empty the sequence, which is held."""
+        self._engine.sequences.clear(self._slot)
+        self._slot.tokens = []
+        self._rows.clear()
+        self._assigned = None
+
+    def restore(self, tokens: list[int], scores: npt.NDArray[np.float32]) -> None:
+        """Say what the memory of the sequence, which is held, was set to."""
+        self._slot.tokens, self._slot.n_cached = tokens, len(tokens)
+        self._assigned = scores if scores.size else None
+
+    def last_row(self) -> npt.NDArray[np.float32]:
+        """The logits after the last token: shape (1, n_vocab), or (0, n_vocab) without any."""
+        import numpy as np
+
+        try:
+            return self.last_logits()[None]
+        except InvalidArgumentError:
+            return np.zeros((0, self._context.model.n_vocab), np.float32)
 
     def reset(self) -> None:
         """Forget the sequence."""

@@ -40,7 +40,11 @@ class Generator:
     engine: Engine
     model: Model
     pieces: Pieces
-    special_pieces: Pieces
+
+    def pieces_with(self, preserved: frozenset[int]) -> Pieces:
+        """What the tokens say if these special ones say their names."""
+        vocab = self.model.vocab
+        return Pieces(lambda token: vocab.token_to_piece(token, special=token in preserved))
 
 
 @dataclass(frozen=True)
@@ -56,23 +60,27 @@ class Options:
         grammar: What the text has to look like.
         logits_processor: Changes logits before a token is chosen.
         stopping_criteria: Says when to stop.
-        special: Whether special tokens are part of the text.
+        lazy_grammar: Patterns and tokens from which on the grammar counts; None: from the start.
+        grammar_prefix: Tokens at the end of the prompt that the grammar covers too.
+        preserved: Special tokens that are part of the text.
     """
 
     max_tokens: int | None = 16
-    stop: str | Sequence[str] | None = ()
+    stop: str | Sequence[str] | StopStrings | None = ()
     logprobs: int | None = None
     echo: bool = False
     n: int = 1
     grammar: LlamaGrammar | str | None = None
     logits_processor: Any = None
     stopping_criteria: Any = None
-    special: bool = False
     lazy_grammar: tuple[Sequence[str], Sequence[int]] | None = None
+    grammar_prefix: Sequence[int] = ()
+    preserved: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
-        stops = [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
-        object.__setattr__(self, "stop", StopStrings(stops))
+        if not isinstance(self.stop, StopStrings):
+            stops = [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
+            object.__setattr__(self, "stop", StopStrings(stops))
         _check_count("max_tokens", self.max_tokens, -(2**31), 2**31 - 1)
         _check_count("logprobs", self.logprobs, 0, LOGPROBS_MAX)
         _check_count("n", self.n, 1, 128)
@@ -136,7 +144,9 @@ class Run:
         texts: Sequence[str] = (),
     ) -> None:
         self._engine = generator.engine
-        self._pieces = generator.special_pieces if options.special else generator.pieces
+        self._pieces = generator.pieces
+        if options.preserved:
+            self._pieces = generator.pieces_with(options.preserved)
         self.choices: list[Choice] = []
         self._options = options
         for number, prompt in enumerate(prompts):
@@ -248,6 +258,18 @@ class Run:
             ],
         }
 
+    def chat_logprob(self, record: TokenRecord) -> dict[str, Any]:
+        """Shape the log-probability of a token as OpenAI's chats do."""
+        piece, name = self._pieces[record.token][0], self._pieces.name(record.token)
+        top = [
+            {"token": self._pieces.name(token), "logprob": logprob,
+             "bytes": list(self._pieces[token][0])}
+            for token, logprob in record.top or ()
+        ]  # fmt: skip
+        return {
+            "token": name, "logprob": record.logprob, "bytes": list(piece), "top_logprobs": top,
+        }  # fmt: skip
+
     def echoed(self, choice: Choice) -> list[TokenRecord]:
         """The tokens of the prompt, with the places of their texts."""
         records, offset = [], 0
@@ -257,11 +279,12 @@ class Run:
         return records
 
 
-class Completion:
+class CompletionJob:
     """One call of ``create_completion``, which begins when its result is asked for.
 
     Args:
         start: Begins the texts.
+        after: Is called when they are written.
         model_name: What the results say the model is.
         suffix: Appended to the texts.
         include_usage: Whether a last chunk without choices tells the usage.
@@ -270,12 +293,14 @@ class Completion:
     def __init__(
         self,
         start: Callable[[], Run],
+        after: Callable[[], None],
         model_name: str,
         suffix: str = "",
         *,
         include_usage: bool = False,
     ) -> None:
         self._start = start
+        self._after = after
         self._suffix = suffix
         self._include_usage = include_usage
         self._run: Run | None = None
@@ -297,6 +322,7 @@ class Completion:
         """Wait for all texts and return them in OpenAI's shape."""
         run = self._begin()
         run.finish()
+        self._after()
         choices: list[CompletionChoice] = []
         for choice in run.choices:
             text, records = choice.prompt_text, run.echoed(choice)
@@ -334,6 +360,7 @@ class Completion:
                 else:
                     logprobs = run.logprobs(records, opened[choice.index])
                     yield self._chunk(choice, text, logprobs)
+            self._after()
             if self._include_usage:
                 last = {**self._head, "choices": [], "usage": run.usage}
                 yield cast("CreateCompletionStreamResponse", last)
@@ -380,7 +407,10 @@ def _grammar(options: Options, model: Model) -> Any:
     if options.lazy_grammar is not None:
         patterns, tokens = options.lazy_grammar
         return samplers.grammar_lazy(model.vocab, text, root, patterns, tokens)
-    return samplers.grammar(model.vocab, text, root)
+    sampler = samplers.grammar(model.vocab, text, root)
+    for token in options.grammar_prefix:
+        sampler.accept(token)
+    return sampler
 
 
 def _as_list(hooks: Any, kind: Any) -> Any:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import llama_cpp as raw
 from ._internals import LlamaContext, LlamaModel
-from ._llama_core import LlamaCore
+from ._llama_chat import LlamaChat
 from ._llama_params import ModelParams, context_params, progress_callback
 from ._logger import set_verbose
 from ._sequence_zero import SequenceZero
-from .completion import Completion, Generator, Options, Run
+from .completion import CompletionJob, Generator, Options, Run
 from .engine import Engine
 from .engine.drafts import Drafter
-from .errors import InvalidArgumentError
 from .handles import LoraAdapter
 from .handles.threadpool import Threadpool
 from .llama_grammar import LlamaGrammar
@@ -25,23 +24,24 @@ from .llama_tokenizer import BaseLlamaTokenizer, LlamaTokenizer
 from .llama_types import CreateCompletionResponse, CreateCompletionStreamResponse
 from .prompt import Prompt, Prompts
 from .sampling.chain import Ends
-from .sampling.logits import (
-    LogitsProcessorList,
-    MinTokensLogitsProcessor,
-    StoppingCriteriaList,
-)
 from .sampling.options import SamplingOptions, sampling_params
 from .text import Pieces
+
+# Scripts import these from here.
+from ._utils import suppress_stdout_stderr as suppress_stdout_stderr  # isort: skip
+from .llama_cache import BaseLlamaCache as BaseLlamaCache  # isort: skip
+from .llama_cache import LlamaCache as LlamaCache  # isort: skip
+from .llama_cache import LlamaDiskCache as LlamaDiskCache  # isort: skip
+from .llama_cache import LlamaRAMCache as LlamaRAMCache  # isort: skip
+from .llama_cache import LlamaState as LlamaState  # isort: skip
+from .llama_types import *  # isort: skip
+from .sampling.logits import LogitsProcessorList as LogitsProcessorList  # isort: skip
+from .sampling.logits import MinTokensLogitsProcessor as MinTokensLogitsProcessor  # isort: skip
+from .sampling.logits import StoppingCriteriaList as StoppingCriteriaList  # isort: skip
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = [
-    "Llama",
-    "LogitsProcessorList",
-    "MinTokensLogitsProcessor",
-    "StoppingCriteriaList",
-]
 
 # The sampling parameters that have always had a place of their own in the signatures.
 _KNOWN = (
@@ -50,7 +50,7 @@ _KNOWN = (
 )  # fmt: skip
 
 
-class Llama(LlamaCore):
+class Llama(LlamaChat):
     """A model that runs in this process.
 
     Any number of threads may call one ``Llama``. With ``n_parallel`` > 1 their requests are
@@ -184,6 +184,8 @@ class Llama(LlamaCore):
         self.lora_base, self.lora_scale, self.lora_path = lora_base, lora_scale, lora_path
         self.n_batch = n_batch
         self._vocab_only = vocab_only
+        self.cache = None
+        self._templates = None
         self.set_seed(seed)
         if numa:
             raw.llama_numa_init(1 if numa is True else int(numa))
@@ -230,10 +232,7 @@ class Llama(LlamaCore):
             drafter=None if draft_model is None else Drafter(draft_model, self._n_vocab),
         )
         self._zero = SequenceZero(self._engine, self._ctx.handle, logits_all=logits_all)
-        self._generator = Generator(
-            self._engine, self._model.handle, Pieces(vocab.token_to_piece),
-            Pieces(lambda token: vocab.token_to_piece(token, special=True)),
-        )  # fmt: skip
+        self._generator = Generator(self._engine, self._model.handle, Pieces(vocab.token_to_piece))
         self._sampler = None
 
     # Completion.
@@ -336,7 +335,7 @@ class Llama(LlamaCore):
         stream_options: Mapping[str, Any] | None,
         tfs_z: float,
         **sampling: Any,
-    ) -> Completion:
+    ) -> CompletionJob:
         known = {name: sampling.pop(name) for name in _KNOWN}
         known["penalty_last_n"] = self.last_n_tokens_size
         params = sampling_params(known, sampling, self._seed_for(seed))
@@ -348,27 +347,18 @@ class Llama(LlamaCore):
         texts = self._prompts.texts(prompt) if echo else ()
         # Without tokens for it, what comes after the text is all that a suffix can be.
         ending = "" if suffix is None or self._prompts.can_fill_in else suffix
-        return Completion(
-            lambda: Run(generator, prompts, params, options, texts),
+
+        def start() -> Run:
+            self._recall(prompts[0])
+            return Run(generator, prompts, params, options, texts)
+
+        return CompletionJob(
+            start,
+            self._keep,
             model if model is not None else self.model_path,
             ending,
             include_usage=bool((stream_options or {}).get("include_usage")),
         )
-
-    def _generating(self) -> Generator:
-        """What completions need.
-
-        Raises:
-            InvalidArgumentError: The model cannot generate.
-            ClosedError: It is closed.
-        """
-        self._check_context()
-        model, context = self._model.handle, self._ctx.handle
-        if model.has_encoder or not context.has_memory:
-            raise InvalidArgumentError(
-                f"this model ({model.header.architecture}) does not continue texts: use embed"
-            )
-        return self._generator
 
     @classmethod
     def from_pretrained(

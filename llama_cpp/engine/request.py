@@ -59,10 +59,7 @@ class Call:
             return True
         if self.wants_all:
             return False
-        for request in self.requests:
-            if request.consumer.has_news:
-                return True
-        return False
+        return any(request.consumer.has_news for request in self.requests)
 
 
 class Request:

@@ -119,7 +119,9 @@ def test_classes_have_the_same_members(module: str) -> None:
         assert isinstance(own, type), name
         for member, params in fact.get("members", {}).items():
             value = getattr(own, member, None)
-            if callable(value):
+            if params == "property":
+                found += [] if isinstance(value, property) else [f"{name}.{member} no property"]
+            elif callable(value):
                 found += [f"{name}.{text}" for text in differences(value, params, member)]
             else:
                 found.append(f"{name}.{member} is not there, or no method")
@@ -140,7 +142,7 @@ def differences(function: Any, contract: list[dict[str, Any]], name: str = "") -
         match = match or next((p for p in own if p.name == fact["name"]), None)
         if match is None:
             found.append(f"{name} lacks {fact['name']}")
-        elif own.index(match) != index and fact.get("kind") != "keyword_only":
+        elif own.index(match) != index and fact.get("kind") not in _ANYWHERE:
             found.append(f"{name} takes {fact['name']} at position {own.index(match)}")
         elif not takes(match, fact):
             found.append(f"{name} takes {match} instead of {fact}")
@@ -153,6 +155,7 @@ def differences(function: Any, contract: list[dict[str, Any]], name: str = "") -
 
 
 OWNERS = ("self", "cls")
+_ANYWHERE = ("keyword_only", "var_keyword")
 
 
 def takes(own: inspect.Parameter, fact: dict[str, Any]) -> bool:
