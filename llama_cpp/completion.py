@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -272,11 +273,14 @@ class Run:
 
     def echoed(self, choice: Choice) -> list[TokenRecord]:
         """The tokens of the prompt, with the places of their texts."""
-        records, offset = [], 0
-        for record in choice.prompt_records:
-            records.append(record._replace(offset=offset))
-            offset += len(self._pieces.name(record.token))
-        return records
+        lengths = [len(self._pieces.name(record.token)) for record in choice.prompt_records]
+        # Some tokenizers put a space in front, which is in the first token and not in the text.
+        added = max(0, sum(lengths) - len(choice.prompt_text))
+        ends = itertools.accumulate(lengths, initial=0)
+        return [
+            record._replace(offset=max(0, end - added))
+            for record, end in zip(choice.prompt_records, ends, strict=False)
+        ]
 
 
 class CompletionJob:
