@@ -84,8 +84,8 @@ def completions(llm: Llama) -> dict[str, Callable[[int], float]]:
     """By name: what gives the seconds for so many tokens after the first."""
 
     def parts(n_tokens: int, **options: Any) -> float:
-        chunks: Any = llm(PROMPT, max_tokens=n_tokens, stream=True, seed=1, ignore_eos=True, **SAMPLING,
-                     **options)  # fmt: skip
+        chosen = {"max_tokens": n_tokens, "seed": 1, "ignore_eos": True, **SAMPLING, **options}
+        chunks: Any = llm(PROMPT, stream=True, **chosen)
         next(chunks)
         start = time.perf_counter()
         for _ in chunks:

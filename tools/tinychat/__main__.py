@@ -25,7 +25,7 @@ WORK = ROOT / "build" / "tinychat"
 MODEL = ROOT / "llama_cpp" / "models" / "tinychat.gguf"
 
 SEED = 1
-N_DOCUMENTS = (140_000, 105_000, 55_000, 70_000, 110_000, 35_000, 40_000)
+N_DOCUMENTS = (140_000, 105_000, 55_000, 70_000, 110_000, 35_000, 40_000, 45_000)
 """In each part of the corpus."""
 N_TOKENIZER_DOCUMENTS = 20_000
 N_PER_SHARD = 5_000

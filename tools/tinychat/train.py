@@ -106,6 +106,7 @@ SETTINGS = (
     TrainSettings(matrix_lr=0.004, other_lr=0.002, n_batches=3, decay=1.0),
     TrainSettings(matrix_lr=0.002, other_lr=0.001, n_batches=3, decay=1.0, warmup=20),
     TrainSettings(matrix_lr=0.002, other_lr=0.001, n_batches=3, decay=1.0, warmup=20),
+    TrainSettings(matrix_lr=0.0025, other_lr=0.00125, n_batches=3, decay=1.0, warmup=20),
 )
 """How the shipped model is trained on each part of its corpus."""
 

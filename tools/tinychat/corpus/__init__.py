@@ -54,9 +54,9 @@ ABILITIES: Mapping[str, Ability] = {
     "tool_conversation": Ability(calling.conversation, (0, 8, 3, 2.5, 2, 2)),
 }
 
-_COLUMNS = (0, 1, 2, 2, 3, 4, 5)
+_COLUMNS = (0, 1, 2, 2, 3, 4, 5, 5)
 # Of `shares`, for each part of the corpus.
-_BLENDED = (0.0, 0.0, 0.0, 0.0, 0.3, 0.1, 0.0)
+_BLENDED = (0.0, 0.0, 0.0, 0.0, 0.3, 0.1, 0.0, 0.0)
 
 
 def examples(count: int, seed: int, part: int = 0) -> Iterator[tuple[str, Example]]:
