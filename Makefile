@@ -24,9 +24,8 @@ $(BUILT): $(BIN)/python $(SOURCES)
 	touch $@
 
 demo: build
-	$(BIN)/python examples/low_level_api/raw_loop.py
-	$(BIN)/python examples/low_level_api/handles_loop.py
-	$(BIN)/python examples/low_level_api/chat_loop.py
+	$(BIN)/python examples/high_level_api/completion.py
+	$(BIN)/python examples/high_level_api/chat.py
 
 test: build $(DATA)
 	$(BIN)/python -m pytest
@@ -53,6 +52,9 @@ bindings: build
 
 bench: build
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/parallel.py
+	$(BIN)/python benchmarks/threads.py
+	$(BIN)/python benchmarks/handles.py
 
 # Makes the bundled model anew, from its corpus to its evaluation: about an hour on two cores.
 tinychat: build

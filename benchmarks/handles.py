@@ -1,6 +1,6 @@
 """What this package costs on top of the engine: importing, calling, tokenizing, decoding.
 
-Run it with ``.venv/bin/python benchmarks/overhead.py``; it takes about ten seconds. Compare figures
+Run it with ``.venv/bin/python benchmarks/handles.py``; it takes about ten seconds. Compare figures
 of one machine only, and ratios rather than times.
 """
 

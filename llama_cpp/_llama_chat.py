@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import embeddings
 from ._llama_core import LlamaCore
-from .chat_completion import CHATML, ChatCompletionJob, Conversation, template_options
+from .chat_completion import (
+    CHATML,
+    ChatCompletionJob,
+    Conversation,
+    template_options,
+    thinks_by_default,
+)
 from .completion import Generator, Options
 from .engine.slots import shared_prefix
 from .errors import BusyError, ContextError, InvalidArgumentError, LlamaError, StateError
@@ -39,6 +45,7 @@ class LlamaChat(LlamaCore):
     _generator: Generator
     _prompts: Prompts
     _templates: ChatTemplates | None
+    _thinks_by_default: bool
 
     def create_chat_completion(
         self,
@@ -117,7 +124,8 @@ class LlamaChat(LlamaCore):
             stream_options: ``{"include_usage": True}`` adds a chunk with the usage.
             max_completion_tokens: OpenAI's newer name of ``max_tokens``.
             parallel_tool_calls: Whether one reply may have several calls.
-            enable_thinking: Whether the model is to think first, where its template knows of it.
+            enable_thinking: Whether the model is to think first, where its template knows of it;
+                None leaves that to the template.
             reasoning_format: "none" leaves thoughts in the content, "deepseek" and "auto" put
                 them into ``reasoning_content``.
             continue_final_message: Whether the last message is the beginning of the reply.
@@ -167,11 +175,13 @@ class LlamaChat(LlamaCore):
             function_call=function_call, response_format=response_format, grammar=grammar,
         )  # fmt: skip
         template |= {name: rest.pop(name) for name in _TEMPLATE_OPTIONS}
+        templates = self._chat_templates()
+        is_told = "enable_thinking" in (template["chat_template_kwargs"] or {})
+        if template["enable_thinking"] is None and not is_told:
+            template["enable_thinking"] = self._thinks_by_default
         known = {name: rest.pop(name) for name in _SAMPLING}
         known["penalty_last_n"] = self.last_n_tokens_size
-        conversation = Conversation(
-            self._chat_templates(), self._model.vocab_handle, messages, template
-        )
+        conversation = Conversation(templates, self._model.vocab_handle, messages, template)
         return ChatCompletionJob(
             self._generating(),
             conversation,
@@ -225,6 +235,7 @@ class LlamaChat(LlamaCore):
                 for token in (vocab.bos, vocab.eos)
             )
             self._templates = ChatTemplates(source, bos=bos, eos=eos)
+            self._thinks_by_default = thinks_by_default(source)
         return self._templates
 
     # Embeddings.

@@ -7,10 +7,17 @@ import inspect
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .llama import Llama
-from .llama_types import CreateCompletionResponse, CreateCompletionStreamResponse
+from .llama_types import (
+    CreateChatCompletionResponse,
+    CreateChatCompletionStreamResponse,
+    CreateCompletionResponse,
+    CreateCompletionStreamResponse,
+    CreateEmbeddingResponse,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -20,6 +27,7 @@ T = TypeVar("T")
 __all__ = ["AsyncLlama"]
 
 _COMPLETION = inspect.signature(Llama.create_completion)
+_CHAT_COMPLETION = inspect.signature(Llama.create_chat_completion)
 
 
 class AsyncLlama:
@@ -51,22 +59,56 @@ class AsyncLlama:
         Raises:
             Exception: What ``Llama.create_completion`` raises.
         """
-        bound = _COMPLETION.bind(self.llama, prompt, *args, **kwargs)
-        bound.apply_defaults()
-        arguments = {**bound.arguments, **bound.arguments["sampling"]}
-        for name in ("self", "stream", "sampling"):
-            del arguments[name]
-        job = self.llama._completion(**arguments)
-        if stream:
-            return self._stream(job)
-        result: CreateCompletionResponse = await self._finish(job)
+        arguments = _bound(_COMPLETION, self.llama, prompt, *args, **kwargs)
+        result: (
+            CreateCompletionResponse | AsyncIterator[CreateCompletionStreamResponse]
+        ) = await self._run(lambda: self.llama._completion(**arguments), stream)
         return result
 
     __call__ = create_completion
 
+    async def create_chat_completion(
+        self, messages: Any, *args: Any, stream: bool = False, **kwargs: Any
+    ) -> CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]:
+        """Answer a conversation: see ``Llama.create_chat_completion``, whose arguments it takes.
+
+        Returns:
+            OpenAI's chat completion object, or an asynchronous iterator of its chunks.
+
+        Raises:
+            Exception: What ``Llama.create_chat_completion`` raises.
+        """
+        arguments = _bound(_CHAT_COMPLETION, self.llama, messages, *args, **kwargs)
+
+        def prepare() -> Job:
+            if self.llama.chat_handler is not None:
+                return HandledJob(partial(self.llama.create_chat_completion, **arguments))
+            return self.llama._chat(**arguments)
+
+        result: (
+            CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]
+        ) = await self._run(prepare, stream)
+        return result
+
+    async def create_embedding(self, *args: Any, **kwargs: Any) -> CreateEmbeddingResponse:
+        """Embed texts: see ``Llama.create_embedding``.
+
+        Raises:
+            Exception: What ``Llama.create_embedding`` raises.
+        """
+        return await self._in_thread(lambda: self.llama.create_embedding(*args, **kwargs))
+
+    async def embed(self, *args: Any, **kwargs: Any) -> Any:
+        """Embed texts: see ``Llama.embed``.
+
+        Raises:
+            Exception: What ``Llama.embed`` raises.
+        """
+        return await self._in_thread(lambda: self.llama.embed(*args, **kwargs))
+
     async def close(self) -> None:
         """Free the model."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, self.llama.close)
+        await self._in_thread(self.llama.close)
         self._threads.shutdown(wait=False)
 
     async def __aenter__(self) -> Self:
@@ -75,10 +117,16 @@ class AsyncLlama:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    async def _finish(self, job: Job) -> Any:
-        loop = asyncio.get_running_loop()
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def _run(self, prepare: Callable[[], Job], stream: bool) -> Any:
+        # Long prompts take a while to tokenize: not on the loop's thread.
+        job = await self._in_thread(prepare)
+        if stream:
+            return self._stream(job)
         try:
-            return await loop.run_in_executor(self._threads, job.result)
+            return await self._in_thread(job.result)
         except asyncio.CancelledError:
             job.cancel()
             raise
@@ -93,6 +141,16 @@ class AsyncLlama:
             job.cancel()
 
 
+def _bound(signature: inspect.Signature, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """All arguments of a method of ``Llama`` by name, but for those that are ours."""
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    arguments = {**bound.arguments, **bound.arguments["sampling"]}
+    for name in ("self", "stream", "sampling"):
+        del arguments[name]
+    return arguments
+
+
 class Job(Protocol):
     """A call that can be waited for, iterated and cancelled."""
 
@@ -104,6 +162,36 @@ class Job(Protocol):
 
     def cancel(self) -> None:
         """Stop, from any thread."""
+
+
+class HandledJob:
+    """A call that the user's chat handler answers.
+
+    Args:
+        call: Takes ``stream``.
+    """
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+        self._is_cancelled = False
+
+    def result(self) -> Any:
+        """Wait for the whole result."""
+        return self._call(stream=False)
+
+    def chunks(self) -> Iterator[Any]:
+        """Yield its parts."""
+        chunks = iter(self._call(stream=True))
+        for chunk in chunks:
+            if self._is_cancelled:
+                break
+            yield chunk
+        if hasattr(chunks, "close"):
+            chunks.close()
+
+    def cancel(self) -> None:
+        """Stop before the next part."""
+        self._is_cancelled = True
 
 
 class Mailbox(AsyncIterator[T]):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from .completion import Choice, Generator, Options, Run
-from .errors import InvalidArgumentError
+from .errors import ChatTemplateError, InvalidArgumentError
 from .handles import ChatTemplates, ReplyParser, Vocab
 from .llama_grammar import LlamaGrammar
 from .llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
@@ -25,11 +25,34 @@ CHATML = (
 )
 """For models whose file has no template."""
 
+_QUESTION = [{"role": "user", "content": "?"}]
+
 _PATTERNS: Mapping[str, Callable[[str], str]] = {
     "word": lambda text: re.sub(r"([.^$|()*+?\[\]{}\\])", r"\\\1", text),
     "pattern": str,
     "pattern_full": lambda text: "^" + text.removeprefix("^").removesuffix("$") + "$",
 }
+
+
+def thinks_by_default(source: str) -> bool:
+    """Whether a template asks for thoughts when nobody says anything about them.
+
+    The engine always tells a template whether to think, so what the template does when it is not
+    told is found out by hiding that from it.
+
+    Args:
+        source: The template.
+    """
+    if "enable_thinking" not in source:
+        return True
+    untold = "{%- set enable_thinking = a_name_without_a_value -%}" + source
+    try:
+        with ChatTemplates(untold) as templates:
+            prompt = templates.apply(_QUESTION)["prompt"]
+        with ChatTemplates(source) as templates:
+            return bool(prompt != templates.apply(_QUESTION, enable_thinking=False)["prompt"])
+    except ChatTemplateError:
+        return True
 
 
 class Conversation:

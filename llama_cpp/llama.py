@@ -17,7 +17,7 @@ from .completion import CompletionJob, Generator, Options, Run
 from .engine import Engine
 from .engine.drafts import Drafter
 from .handles import LoraAdapter
-from .handles.threadpool import Threadpool
+from .handles.threadpool import POLL, Threadpool
 from .llama_grammar import LlamaGrammar
 from .llama_speculative import LlamaDraftModel
 from .llama_tokenizer import BaseLlamaTokenizer, LlamaTokenizer
@@ -105,6 +105,8 @@ class Llama(LlamaChat):
         verbose: Whether the engine's messages reach ``logging`` as they come.
         n_parallel: Sequences that are decoded together, each of ``n_ctx`` tokens.
         context_shift: Whether a text that fills the context goes on, without its older half.
+        poll: How eagerly worker threads look for work between tokens: 0 sleeps, 100 spins. Less
+            is faster where other processes want the same cores.
         progress: Is told the loaded fraction, 0 to 1, and returns False to stop; True shows a
             bar on a terminal.
         kwargs: Accepted for scripts of other versions; a warning names them.
@@ -166,6 +168,7 @@ class Llama(LlamaChat):
         verbose: bool = True,
         n_parallel: int = 1,
         context_shift: bool = False,
+        poll: int = POLL,
         progress: bool | Callable[[float], bool | None] = False,
         **kwargs: Any,
     ) -> None:
@@ -218,7 +221,7 @@ class Llama(LlamaChat):
             type_v=type_v,
         )  # fmt: skip
         threads = (self.context_params.n_threads, self.context_params.n_threads_batch)
-        pools = [Threadpool(n_threads) for n_threads in dict.fromkeys(threads)]
+        pools = [Threadpool(n_threads, poll) for n_threads in dict.fromkeys(threads)]
         self._ctx = LlamaContext(model=self._model, params=self.context_params, verbose=verbose)
         self._ctx.handle.attach_threadpools(pools[0], pools[-1])
         if lora_path is not None:
