@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from . import embeddings
-from ._llama_core import LlamaCore
+from ._llama_sequence import LlamaSequence
 from .chat_completion import (
     CHATML,
     ChatCompletionJob,
@@ -16,10 +15,8 @@ from .chat_completion import (
     thinks_by_default,
 )
 from .completion import Generator, Options
-from .engine.slots import shared_prefix
-from .errors import BusyError, ContextError, InvalidArgumentError, LlamaError, StateError
+from .errors import ContextError, InvalidArgumentError, LlamaError
 from .handles import ChatTemplates
-from .llama_cache import BaseLlamaCache, LlamaState
 from .llama_types import (
     CreateChatCompletionResponse,
     CreateChatCompletionStreamResponse,
@@ -34,14 +31,13 @@ if TYPE_CHECKING:
     from .sampling.options import SamplingOptions
 
 
-class LlamaChat(LlamaCore):
-    """The part of ``Llama`` for chats, embeddings and states."""
+class LlamaChat(LlamaSequence):
+    """The part of ``Llama`` for chats and embeddings."""
 
     model_path: str
     metadata: dict[str, str]
     chat_format: str | None
     chat_handler: Any
-    cache: BaseLlamaCache | None
     _generator: Generator
     _prompts: Prompts
     _templates: ChatTemplates | None
@@ -313,71 +309,6 @@ class LlamaChat(LlamaCore):
         ]
         result = rows[0] if isinstance(input, str) else rows
         return (result, sum(map(len, prompts))) if return_count else result
-
-    # States.
-
-    def save_state(self) -> LlamaState:
-        """Copy what sequence 0 holds.
-
-        Raises:
-            BusyError: A completion uses the sequence.
-        """
-        import numpy as np
-
-        sequence = self._sequence
-        with sequence.held():
-            tokens = sequence.tokens
-            memory = self._ctx.handle.state.get_sequence(0) if tokens else b""
-            scores = sequence.last_row()
-        ids = np.array(tokens, np.intc)
-        return LlamaState(ids, scores, len(tokens), memory, len(memory), self._seed)
-
-    def load_state(self, state: LlamaState) -> None:
-        """Let sequence 0 hold what ``save_state`` copied.
-
-        Args:
-            state: Of this model, or of another ``Llama`` of the same file and parameters.
-
-        Raises:
-            StateError: It is damaged, or of another model; sequence 0 is empty then.
-            BusyError: A completion uses the sequence.
-        """
-        tokens = [int(token) for token in state.input_ids[: state.n_tokens]]
-        if len(tokens) > self.n_ctx() or any(not 0 <= t < self._n_vocab for t in tokens):
-            raise StateError("the state is of another model, or of a larger context")
-        sequence = self._sequence
-        with sequence.held():
-            sequence.forget()
-            if tokens:
-                self._ctx.handle.state.set_sequence(state.llama_state, 0)
-            sequence.restore(tokens, state.scores)
-
-    def set_cache(self, cache: BaseLlamaCache | None) -> None:
-        """Let completions begin from states in a cache, and keep theirs in it.
-
-        Args:
-            cache: None removes it.
-        """
-        self.cache = cache
-
-    def _recall(self, prompt: Sequence[int]) -> None:
-        """Let sequence 0 begin with what the cache holds of a prompt, if that is more."""
-        if self.cache is None or len(self._engine.slots) > 1:
-            return
-        with suppress(KeyError, BusyError, StateError):
-            state = self.cache[prompt]
-            if shared_prefix(state.input_ids.tolist(), prompt) > shared_prefix(
-                self._sequence.tokens, prompt
-            ):
-                self.load_state(state)
-
-    def _keep(self) -> None:
-        """Put what sequence 0 holds into the cache."""
-        if self.cache is None or len(self._engine.slots) > 1:
-            return
-        with suppress(BusyError):
-            state = self.save_state()
-            self.cache[state.input_ids.tolist()] = state
 
     def _generating(self) -> Generator:
         """What completions need.

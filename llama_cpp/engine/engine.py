@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ..errors import (
-    BusyError,
     ClosedError,
     ContextWindowError,
     DecodeAbortedError,
@@ -23,6 +21,7 @@ from .request import Call, FinishReason, Logprobs, Request
 from .scheduler import Chunk, plan, youngest
 from .sequences import Sequences
 from .slots import Slot, place
+from .wheel import Wheel, closed
 
 
 class Engine:
@@ -58,12 +57,9 @@ class Engine:
         self._n_outputs = context.params.n_outputs_max or context.n_batch
         self._batch = Batch(self._budget)
         self._waiting: deque[Request] = deque()
-        self._lock = threading.Lock()
-        self._driver: int | None = None
-        self._sleeping: list[Call] = []
+        self._wheel = Wheel()
         self._needs_repair = False
         self._is_full = False
-        self._closed = False
         self._count = 0
         self._process = os.getpid()
 
@@ -85,7 +81,7 @@ class Engine:
                     "shorten the prompt, or create the model with a larger n_ctx"
                 )
         call = Call(requests)
-        with self._lock:
+        with self._wheel.lock:
             for request in requests:
                 self._count += 1
                 request.number, request.call = self._count, call
@@ -101,18 +97,17 @@ class Engine:
         """
         call.wants_all = until_finished
         while not call.is_ready():
-            if not self._take_wheel(call):
+            if not self._wheel.take(call):
                 continue
             try:
                 while not call.is_ready():
                     self.step()
-                    if self._sleeping:
-                        self._wake_ready()
+                    self._wheel.wake_ready()
             except BaseException:
                 self._needs_repair = True
                 raise
             finally:
-                self._leave_wheel()
+                self._wheel.leave()
 
     def cancel(self, call: Call) -> None:
         """End the requests of a call.
@@ -121,8 +116,8 @@ class Engine:
         """
         for request in call.requests:
             request.cancelled = True
-        with self._lock:
-            if self._driver is None and not self._closed:
+        with self._wheel.lock:
+            if self._wheel.is_free:
                 self._drop_cancelled()
             elif all(s.request is None or s.request.cancelled for s in self.slots):
                 self._context.abort()
@@ -137,20 +132,17 @@ class Engine:
         """
         self._check_usable()
         idle = Call(())
-        while not self._take_wheel(idle):
+        while not self._wheel.take(idle):
             pass
         try:
             self.repair()
             yield
         finally:
-            self._leave_wheel()
+            self._wheel.leave()
 
     def close(self) -> None:
         """End all requests with ``ClosedError``. The context may be closed afterwards."""
-        with self._lock:
-            self._closed = True
-            for call in tuple(self._sleeping):
-                self._wake(call)
+        self._wheel.close()
 
     def __len__(self) -> int:
         """How many requests wait or run."""
@@ -164,8 +156,8 @@ class Engine:
         Returns:
             False if there was nothing to do.
         """
-        if self._closed:
-            raise _closed()
+        if self._wheel.closed:
+            raise closed()
         if self._needs_repair:
             self.repair()
         self._drop_cancelled()
@@ -182,8 +174,8 @@ class Engine:
         try:
             self._decode(chunks)
         except DecodeAbortedError:
-            if self._closed:
-                raise _closed() from None
+            if self._wheel.closed:
+                raise closed() from None
             self.repair()
             return True
         except NoKVSlotError as error:
@@ -266,6 +258,10 @@ class Engine:
             n_drafts = len(slot.drafts)
             slot.n_cached += count - n_drafts
             try:
+                if request.prompt_logprobs and not request.n_measured:
+                    # Nothing comes before the first token, so nothing predicts it.
+                    request.consumer.prompt_token(slot.tokens[0], None)
+                    request.n_measured = 1
                 if outputs and not n_drafts:
                     self._commit_prompt(slot, request, first, count)
                 if slot.n_cached == len(slot.tokens):
@@ -334,9 +330,6 @@ class Engine:
         measure = request.logprobs
         assert measure is not None
         start = slot.n_cached - count
-        if request.n_measured == 0:  # nothing comes before the first one, so nothing predicts it
-            request.consumer.prompt_token(slot.tokens[0], None)
-            request.n_measured = 1
         for position in range(start + 1, min(slot.n_cached + 1, request.n_prompt)):
             if position == request.n_measured:  # one that was preempted comes here again
                 token = slot.tokens[position]
@@ -413,67 +406,11 @@ class Engine:
             if slot.n_cached or slot.request is not None:
                 self.sequences.repair(slot)
 
-    # Who steps.
-
-    def _take_wheel(self, call: Call) -> bool:
-        """Become the one who steps; False after sleeping, to look again what there is to do."""
-        me = threading.get_ident()
-        with self._lock:
-            if self._closed:
-                raise _closed()
-            if self._driver is None:
-                self._driver = me
-                return True
-            if self._driver == me:
-                raise BusyError(
-                    "the model is generating on this thread: it cannot be used from a logits "
-                    "processor, a stopping criterion or another callback of that call"
-                )
-            call.wake = threading.Condition(self._lock)
-            self._sleeping.append(call)
-            try:
-                call.wake.wait()
-            except BaseException:
-                self._sleeping.remove(call)
-                self._pass_on()
-                raise
-            if call in self._sleeping:
-                self._sleeping.remove(call)
-            return False
-
-    def _leave_wheel(self) -> None:
-        with self._lock:
-            self._driver = None
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        """Wake who is ready, and one more to step if nobody does."""
-        ready = [call for call in self._sleeping if call.is_ready()]
-        for call in ready:
-            self._wake(call)
-        if self._driver is None and self._sleeping:
-            self._wake(self._sleeping[0])
-
-    def _wake_ready(self) -> None:
-        with self._lock:
-            for call in [each for each in self._sleeping if each.is_ready()]:
-                self._wake(call)
-
-    def _wake(self, call: Call) -> None:
-        if call.wake is not None:
-            call.wake.notify()
-        if call in self._sleeping:
-            self._sleeping.remove(call)
-
     def _check_usable(self) -> None:
-        if self._closed:
-            raise _closed()
+        if self._wheel.closed:
+            raise closed()
         if os.getpid() != self._process:
             raise ForkError(
                 "this process was forked after the model was loaded, and the engine's threads do "
                 "not exist in it: load the model here, or start processes with 'spawn'"
             )
-
-
-def _closed() -> ClosedError:
-    return ClosedError("the model is closed: create a new Llama")

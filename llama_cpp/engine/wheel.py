@@ -1,0 +1,95 @@
+"""``Wheel``: which of the waiting threads steps."""
+
+from __future__ import annotations
+
+import threading
+
+from ..errors import BusyError, ClosedError
+from .request import Call
+
+
+class Wheel:
+    """Is held by one thread at a time; the others sleep until they are ready or it is free."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        """Also of what the holder and other threads change together."""
+        self.closed = False
+        self._driver: int | None = None
+        self._sleeping: list[Call] = []
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody steps and somebody could; ask with the lock."""
+        return self._driver is None and not self.closed
+
+    def take(self, call: Call) -> bool:
+        """Become the one who steps; False after sleeping, to look again what there is to do.
+
+        Raises:
+            ClosedError: There is nothing to step any more.
+            BusyError: This thread is stepping: it is in a callback.
+        """
+        me = threading.get_ident()
+        with self.lock:
+            if self.closed:
+                raise closed()
+            if self._driver is None:
+                self._driver = me
+                return True
+            if self._driver == me:
+                raise BusyError(
+                    "the model is generating on this thread: it cannot be used from a logits "
+                    "processor, a stopping criterion or another callback of that call"
+                )
+            call.wake = threading.Condition(self.lock)
+            self._sleeping.append(call)
+            try:
+                call.wake.wait()
+            except BaseException:
+                self._forget(call)
+                self._pass_on()
+                raise
+            self._forget(call)
+            return False
+
+    def leave(self) -> None:
+        """Let another thread step."""
+        with self.lock:
+            self._driver = None
+            self._pass_on()
+
+    def wake_ready(self) -> None:
+        """Wake those who have something to do."""
+        if self._sleeping:
+            with self.lock:
+                for call in [each for each in self._sleeping if each.is_ready()]:
+                    self._wake(call)
+
+    def close(self) -> None:
+        """Wake everybody, to learn that it is over."""
+        with self.lock:
+            self.closed = True
+            for call in tuple(self._sleeping):
+                self._wake(call)
+
+    def _pass_on(self) -> None:
+        """Wake who is ready, and one more to step if nobody does."""
+        for call in [each for each in self._sleeping if each.is_ready()]:
+            self._wake(call)
+        if self._driver is None and self._sleeping:
+            self._wake(self._sleeping[0])
+
+    def _wake(self, call: Call) -> None:
+        if call.wake is not None:
+            call.wake.notify()
+        self._forget(call)
+
+    def _forget(self, call: Call) -> None:
+        if call in self._sleeping:
+            self._sleeping.remove(call)
+
+
+def closed() -> ClosedError:
+    """Make the error of those who come too late."""
+    return ClosedError("the model is closed: create a new Llama")
