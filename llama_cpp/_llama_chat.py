@@ -288,7 +288,8 @@ class LlamaChat(LlamaSequence):
 
         Returns:
             A list of floats per text, of lists per token where the model does not pool; for a
-            single text that alone. With ``return_count`` a tuple of it and the number.
+            single text that alone. With ``return_count`` a tuple of it and the number of those
+            that were not cut off.
 
         Raises:
             ContextError: The model was created without ``embedding=True``.
@@ -308,7 +309,10 @@ class LlamaChat(LlamaSequence):
             for row in embeddings.embed(self._engine, context, prompts, truncate=truncate)
         ]
         result = rows[0] if isinstance(input, str) else rows
-        return (result, sum(map(len, prompts))) if return_count else result
+        if not return_count:
+            return result
+        limit = embeddings.longest(self._engine, context)
+        return result, sum(min(len(prompt), limit) for prompt in prompts)
 
     def _generating(self) -> Generator:
         """What completions need.

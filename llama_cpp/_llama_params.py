@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import llama_cpp as raw
+from ._checks import integer
 from .errors import InvalidArgumentError, ModelLoadError
 from .handles import Context, Model
 
@@ -41,10 +42,10 @@ class ModelParams:
         progress: Callable[[float], bool | None] | None,
     ) -> None:
         params = Model.default_params()
-        layers = _integer("n_gpu_layers", n_gpu_layers, -1, _INT32_MAX)
+        layers = integer("n_gpu_layers", n_gpu_layers, -1, _INT32_MAX)
         params.n_gpu_layers = N_GPU_LAYERS_ALL if layers == -1 else layers
-        params.split_mode = _integer("split_mode", split_mode, 0, 3)
-        params.main_gpu = _integer("main_gpu", main_gpu, -1, _INT32_MAX)
+        params.split_mode = integer("split_mode", split_mode, 0, 3)
+        params.main_gpu = integer("main_gpu", main_gpu, -1, _INT32_MAX)
         params.vocab_only = bool(vocab_only)
         params.load_mode = _load_mode(use_mmap, use_mlock)
         if tensor_split is not None:
@@ -89,7 +90,10 @@ def _load_mode(use_mmap: bool, use_mlock: bool) -> int:
 
 def _tensor_split(shares: Sequence[float]) -> Any:
     n_devices = int(raw.llama_max_devices())
-    numbers = [float(share) for share in shares]
+    try:
+        numbers = [float(share) for share in shares]
+    except (TypeError, ValueError):
+        numbers = [-1.0]
     if len(numbers) > n_devices or any(not 0 <= share < float("inf") for share in numbers):
         raise InvalidArgumentError(
             f"tensor_split={shares!r} must be at most {n_devices} shares, none of them negative"
@@ -98,10 +102,12 @@ def _tensor_split(shares: Sequence[float]) -> Any:
 
 
 def _kv_overrides(overrides: Mapping[str, bool | int | float | str]) -> Any:
+    if not isinstance(overrides, Mapping):
+        raise InvalidArgumentError(f"kv_overrides={overrides!r} must map keys to values")
     # The engine reads up to an entry with an empty key.
     array = (raw.llama_model_kv_override * (len(overrides) + 1))()
     for entry, (key, value) in zip(array, overrides.items(), strict=False):
-        name = key.encode()
+        name = key.encode() if isinstance(key, str) else b""
         if not name or len(name) > 127:
             raise InvalidArgumentError(f"kv_overrides: the key {key!r} must have 1 to 127 bytes")
         entry.key = name
@@ -109,7 +115,7 @@ def _kv_overrides(overrides: Mapping[str, bool | int | float | str]) -> Any:
             entry.tag, entry.val_bool = raw.LLAMA_KV_OVERRIDE_TYPE_BOOL, value
         elif isinstance(value, int):
             entry.tag = raw.LLAMA_KV_OVERRIDE_TYPE_INT
-            entry.val_i64 = _integer(f"kv_overrides[{key!r}]", value, -(2**63), 2**63 - 1)
+            entry.val_i64 = integer(f"kv_overrides[{key!r}]", value, -(2**63), 2**63 - 1)
         elif isinstance(value, float):
             entry.tag, entry.val_f64 = raw.LLAMA_KV_OVERRIDE_TYPE_FLOAT, value
         elif isinstance(value, str) and len(value.encode()) <= 127:
@@ -135,6 +141,7 @@ def context_params(
     embedding: bool,
     flash_attn: bool | str,
     has_encoder: bool,
+    yarn_orig_ctx: int,
     **same_names: Any,
 ) -> raw.llama_context_params:
     """Fill in ``llama_context_params``.
@@ -151,26 +158,31 @@ def context_params(
         embedding: Whether the context gives embeddings.
         flash_attn: True, False or "auto".
         has_encoder: Whether the model has an encoder.
+        yarn_orig_ctx: YaRN original context size, 0 for the model's.
         **same_names: Fields of the struct; None leaves the engine's default.
 
     Raises:
         InvalidArgumentError: An argument is out of range or of another type.
     """
     params = Context.default_params()
-    per_sequence = _integer("n_ctx", n_ctx, 0, _INT32_MAX) or n_ctx_train
-    params.n_seq_max = _integer("n_parallel", n_parallel, 1, 256)
-    params.n_ctx = _integer("n_ctx * n_parallel", per_sequence * n_parallel, 1, _INT32_MAX)
-    params.n_batch = max(min(_integer("n_batch", n_batch, 1, _INT32_MAX), params.n_ctx), n_parallel)
-    params.n_ubatch = min(params.n_batch, _integer("n_ubatch", n_ubatch, 1, _INT32_MAX))
+    per_sequence = integer("n_ctx", n_ctx, 0, _INT32_MAX) or n_ctx_train
+    params.n_seq_max = integer("n_parallel", n_parallel, 1, 256)
+    params.n_ctx = integer("n_ctx * n_parallel", per_sequence * n_parallel, 1, _INT32_MAX)
+    params.n_batch = max(min(integer("n_batch", n_batch, 1, _INT32_MAX), params.n_ctx), n_parallel)
+    # At least a token per sequence, so that all of them go on in every step.
+    params.n_ubatch = min(
+        params.n_batch, max(integer("n_ubatch", n_ubatch, 1, _INT32_MAX), n_parallel)
+    )
     # A stream of its own for each sequence: nobody attends to the cells of the others.
     params.kv_unified = has_encoder
     for name, value in (("n_threads", n_threads), ("n_threads_batch", n_threads_batch)):
         if value is not None:
-            setattr(params, name, _integer(name, value, 1, raw.GGML_MAX_N_THREADS))
+            setattr(params, name, integer(name, value, 1, raw.GGML_MAX_N_THREADS))
     params.embeddings = bool(embedding)
     if not (logits_all or embedding):
         params.n_outputs_max = min(max(N_OUTPUTS, n_parallel), params.n_batch)
     params.flash_attn_type = _flash_attn(flash_attn)
+    params.yarn_orig_ctx = integer("yarn_orig_ctx", yarn_orig_ctx, 0, _INT32_MAX)
     for name, value in same_names.items():
         if value is not None:
             try:
@@ -186,15 +198,9 @@ def _flash_attn(value: bool | str) -> int:
         False: raw.LLAMA_FLASH_ATTN_TYPE_DISABLED,
         "auto": raw.LLAMA_FLASH_ATTN_TYPE_AUTO,
     }
-    if value not in kinds:
+    if not isinstance(value, bool | int | str) or value not in kinds:
         raise InvalidArgumentError(f'flash_attn={value!r} must be True, False or "auto"')
     return kinds[value]
-
-
-def _integer(name: str, value: object, low: int, high: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InvalidArgumentError(f"{name}={value!r} must be an integer from {low} to {high}")
-    return int(value)
 
 
 def progress_callback(

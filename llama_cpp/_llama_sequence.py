@@ -17,6 +17,7 @@ from .handles.token_sampler import TokenSampler
 from .llama_cache import BaseLlamaCache, LlamaState
 from .llama_grammar import LlamaGrammar
 from .sampling.chain import token_sampler
+from .sampling.logits import StoppingCriteriaList
 from .sampling.options import sampling_params
 
 if TYPE_CHECKING:
@@ -225,6 +226,8 @@ class LlamaSequence(LlamaCore):
             tokens = tokens[sequence.n_tokens :]
         if not tokens:
             raise InvalidArgumentError("there are no tokens to go on from")
+        if isinstance(stopping_criteria, list):
+            stopping_criteria = StoppingCriteriaList(stopping_criteria)
         sampler = self._init_sampler(
             top_k, top_p, min_p, typical_p, temp, repeat_penalty, frequency_penalty,
             presence_penalty, tfs_z, mirostat_mode, mirostat_eta, mirostat_tau, penalize_nl,
@@ -304,14 +307,19 @@ class LlamaSequence(LlamaCore):
             BusyError: A completion uses the sequence.
         """
         tokens = [int(token) for token in state.input_ids[: state.n_tokens]]
-        if len(tokens) > self.n_ctx() or any(not 0 <= t < self._n_vocab for t in tokens):
+        scores = state.scores
+        if (
+            len(tokens) > self.n_ctx()
+            or any(not 0 <= token < self._n_vocab for token in tokens)
+            or (scores.size and scores.shape[-1] != self._n_vocab)
+        ):
             raise StateError("the state is of another model, or of a larger context")
         sequence = self._sequence
         with sequence.held():
             sequence.forget()
             if tokens:
                 self._ctx.handle.state.set_sequence(state.llama_state, 0)
-            sequence.restore(tokens, state.scores)
+            sequence.restore(tokens, scores)
 
     def set_cache(self, cache: BaseLlamaCache | None) -> None:
         """Let completions begin from states in a cache, and keep theirs in it.

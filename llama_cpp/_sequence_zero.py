@@ -36,6 +36,10 @@ class SequenceZero:
         self._slot = engine.slots[0]
         self._rows: list[npt.NDArray[np.float32]] = []
         self._assigned: npt.NDArray[np.float32] | None = None
+        self._last: npt.NDArray[np.float32] | None = None
+        self._in_context = False
+        """Whether the context's last row is that after the last token."""
+        self._last_used = self._slot.last_used
 
     @property
     def n_tokens(self) -> int:
@@ -48,8 +52,14 @@ class SequenceZero:
             raise InvalidArgumentError(f"n_tokens={count} must be 0 to {self._engine.n_ctx}")
         with self._engine.exclusive():
             self._check_free()
+            self._notice_completions()
+            before = self.n_tokens
             self._engine.sequences.cut(self._slot, count)
             self._slot.tokens = self._slot.tokens[: self._slot.n_cached]
+            if self.n_tokens < before:
+                self._in_context, self._last = False, None
+                if self._assigned is not None and len(self._assigned) < before:
+                    self._assigned = None
         del self._rows[self.n_tokens :]
 
     @property
@@ -78,7 +88,9 @@ class SequenceZero:
                     f"Requested tokens ({slot.n_cached + len(ids)}) exceed context window of "
                     f"{self._engine.n_ctx}: create the model with a larger n_ctx"
                 )
-            self._assigned = None
+            self._notice_completions()
+            if ids:
+                self._assigned, self._last, self._in_context = None, None, False
             size = min(context.n_batch, context.n_ubatch)
             for start in range(0, len(ids), size):
                 part = ids[start : start + size]
@@ -94,18 +106,31 @@ class SequenceZero:
                 if self._logits_all:
                     del self._rows[slot.n_cached - len(part) :]
                     self._rows += [context.logits(index) for index in range(len(part))]
+            if ids:
+                self._in_context = len(self._engine.slots) == 1
+                if not self._in_context:  # the next decode may be that of another sequence
+                    self._last = context.logits(-1)
 
     def last_logits(self) -> npt.NDArray[np.float32]:
         """A copy of the logits after the last token, shape (n_vocab,).
 
         Raises:
-            InvalidArgumentError: Nothing was evaluated.
+            InvalidArgumentError: Nothing was evaluated since the end was cut off.
         """
+        self._notice_completions()
         if self._assigned is not None and self.n_tokens:
             last = min(self.n_tokens, len(self._assigned)) - 1
             row: npt.NDArray[np.float32] = self._assigned[last].copy()
             return row
-        return self._context.logits(-1)
+        if self._rows and len(self._rows) == self.n_tokens:
+            return self._rows[-1].copy()
+        if self._last is not None:
+            return self._last.copy()
+        if self._in_context and self.n_tokens:
+            return self._context.logits(-1)
+        raise InvalidArgumentError(
+            "the logits after the last token are not known: evaluate a token first"
+        )
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:
@@ -115,6 +140,7 @@ class SequenceZero:
         """
         import numpy as np
 
+        self._notice_completions()
         if self._assigned is not None:
             return self._assigned
         # Zeroed pages cost nothing until they are written to.
@@ -123,14 +149,15 @@ class SequenceZero:
             for position, row in enumerate(self._rows):
                 scores[position] = row
         elif self.n_tokens:
-            with suppress(InvalidArgumentError):  # nothing was decoded since it was restored
-                scores[-1] = self._context.logits(-1)
+            with suppress(InvalidArgumentError):  # nothing was evaluated since it was cut off
+                scores[-1] = self.last_logits()
         return scores
 
     @scores.setter
     def scores(self, scores: npt.NDArray[np.float32]) -> None:
         import numpy as np
 
+        self._notice_completions()
         self._assigned = np.asarray(scores, np.float32)
 
     def eval_logits(self) -> deque[list[float]]:
@@ -143,9 +170,10 @@ class SequenceZero:
         """Choose the token after the sequence, or after position ``idx`` of it."""
         import numpy as np
 
-        if idx is not None and idx + 1 < self.n_tokens:
-            row = np.ascontiguousarray(self.scores[idx])
-        elif processor is None and self._assigned is None:
+        self._notice_completions()
+        if idx is not None and idx not in (-1, self.n_tokens - 1):
+            row = self._row_at(idx)
+        elif processor is None and self._assigned is None and self._in_context:
             return sampler.sample(self._context, -1)
         else:
             row = self.last_logits()
@@ -154,6 +182,17 @@ class SequenceZero:
                 processor = LogitsProcessorList([processor])
             row = processor(np.array(self.tokens, np.intc), row)
         return sampler.sample_row(row)
+
+    def _row_at(self, position: int) -> npt.NDArray[np.float32]:
+        import numpy as np
+
+        rows = self._rows if self._assigned is None else self._assigned
+        if not 0 <= position < min(self.n_tokens, len(rows)):
+            raise InvalidArgumentError(
+                f"idx={position}: the logits after that token are not known; create the model with "
+                "logits_all=True to keep those of every token"
+            )
+        return np.array(rows[position], np.float32)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -171,7 +210,8 @@ class SequenceZero:
         self._engine.sequences.clear(self._slot)
         self._slot.tokens = []
         self._rows.clear()
-        self._assigned = None
+        self._assigned = self._last = None
+        self._in_context = False
 
     def restore(self, tokens: list[int], scores: npt.NDArray[np.float32]) -> None:
         """Say what the memory of the sequence, which is held, was set to."""
@@ -190,6 +230,14 @@ class SequenceZero:
     def reset(self) -> None:
         """Forget the sequence."""
         self.n_tokens = 0
+
+    def _notice_completions(self) -> None:
+        """Forget the logits if a completion has used the sequence since."""
+        if self._last_used != self._slot.last_used:
+            self._last_used = self._slot.last_used
+            self._rows.clear()
+            self._assigned = self._last = None
+            self._in_context = len(self._engine.slots) == 1
 
     def _check_free(self) -> None:
         if self._slot.request is not None:

@@ -83,9 +83,7 @@ class Conversation:
         ids = vocab.tokenize(self._rendered["prompt"], add_special=False, parse_special=True)
         self._has_own_grammar = "grammar" in given
         # The grammars that the engine makes of tools and schemas begin with the reply's beginning.
-        self._begun = vocab.tokenize(
-            self._rendered["generation_prompt"], add_special=False, parse_special=True
-        )
+        self._begun = _spelled(vocab, self._rendered["generation_prompt"])
         starts = [vocab.bos] if vocab.add_bos and vocab.bos >= 0 and ids[:1] != [vocab.bos] else []
         self.prompt = starts + ids
         self.preserved = frozenset(
@@ -326,6 +324,29 @@ def _as_legacy(message: Mapping[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in message.items() if name != "tool_calls"}
     calls = message.get("tool_calls")
     return {**rest, "function_call": dict(calls[0]["function"])} if calls else rest
+
+
+def _spelled(vocab: Vocab, text: str) -> list[int]:
+    """Tokens that spell a text as it is.
+
+    Some tokenizers put a space in front of it, and after special tokens; a grammar would not know
+    that space.
+    """
+    spelled: list[int] = []
+    rest = text.encode()
+    for token in vocab.tokenize(text, add_special=False, parse_special=True):
+        piece = vocab.token_to_piece(token, special=True)
+        if rest.startswith(piece):
+            spelled.append(token)
+        else:
+            piece = piece.removeprefix(b" ")
+            # Behind a line feed no space is added.
+            ids = vocab.tokenize(b"\n" + piece, add_special=False, parse_special=False)
+            texts = [vocab.token_to_piece(each) for each in ids]
+            start = texts.index(b"\n") + 1 if b"\n" in texts else 0
+            spelled += ids[start:] if b"".join(texts[start:]) == piece else [token]
+        rest = rest[len(piece) :]
+    return spelled
 
 
 def _clean(message: Mapping[str, Any]) -> dict[str, Any]:

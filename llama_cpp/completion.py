@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Generator as GeneratorType
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from ._checks import integer
 from .engine import Call, Engine, FinishReason, Logprobs, Request
 from .errors import InvalidArgumentError
 from .handles import Model, samplers
@@ -80,11 +81,19 @@ class Options:
 
     def __post_init__(self) -> None:
         if not isinstance(self.stop, StopStrings):
-            stops = [self.stop] if isinstance(self.stop, str) else list(self.stop or ())
+            stops = [self.stop] if isinstance(self.stop, str | bytes) else self.stop or ()
+            if not isinstance(stops, Iterable):
+                raise InvalidArgumentError(f"stop={stops!r} must be a text, or a list of texts")
             object.__setattr__(self, "stop", StopStrings(stops))
-        _check_count("max_tokens", self.max_tokens, -(2**31), 2**31 - 1)
-        _check_count("logprobs", self.logprobs, 0, LOGPROBS_MAX)
-        _check_count("n", self.n, 1, 128)
+        if self.max_tokens is not None:
+            integer("max_tokens", self.max_tokens, -(2**31), 2**31 - 1)
+        if self.logprobs is not None:
+            integer("logprobs", self.logprobs, 0, LOGPROBS_MAX)
+        integer("n", self.n, 1, 128)
+        if not isinstance(self.grammar, LlamaGrammar | str | None):
+            raise InvalidArgumentError(
+                f"grammar={self.grammar!r} must be a LlamaGrammar, or rules as a text"
+            )
 
 
 @dataclass(eq=False)
@@ -421,10 +430,3 @@ def _as_list(hooks: Any, kind: Any) -> Any:
     if hooks is None or (isinstance(hooks, list) and not hooks):
         return None
     return hooks if isinstance(hooks, kind) else kind(hooks if isinstance(hooks, list) else [hooks])
-
-
-def _check_count(name: str, value: object, low: int, high: int) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InvalidArgumentError(f"{name}={value!r} must be an integer from {low} to {high}")

@@ -36,7 +36,7 @@ def embed(
     import numpy as np
 
     model = context.model
-    limit = min(context.n_batch, context.n_ubatch, engine.n_ctx)
+    limit = longest(engine, context)
     rows: list[npt.NDArray[np.float32]] = []
     with engine.exclusive():
         slot = engine.slots[0]
@@ -65,6 +65,11 @@ def embed(
             engine.sequences.clear(slot)
         slot.tokens = []
     return rows
+
+
+def longest(engine: Engine, context: Context) -> int:
+    """How many tokens of a text can be embedded: they are computed in one batch."""
+    return min(context.n_batch, context.n_ubatch, engine.n_ctx)
 
 
 def normalized(rows: npt.NDArray[np.float32], how: bool | int) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import llama_cpp as raw
+from ._checks import integer
 from ._internals import LlamaContext, LlamaModel
 from ._llama_chat import LlamaChat
 from ._llama_params import ModelParams, context_params, progress_callback
@@ -191,7 +192,7 @@ class Llama(LlamaChat):
         self._templates = None
         self.set_seed(seed)
         if numa:
-            raw.llama_numa_init(1 if numa is True else int(numa))
+            raw.llama_numa_init(1 if numa is True else integer("numa", numa, 0, 4))
         model_params = ModelParams(
             n_gpu_layers=n_gpu_layers, split_mode=split_mode, main_gpu=main_gpu,
             tensor_split=tensor_split, vocab_only=vocab_only, use_mmap=use_mmap,

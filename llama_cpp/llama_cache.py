@@ -198,7 +198,10 @@ class LlamaDiskCache(BaseLlamaCache):
 
     def __setitem__(self, key: Sequence[int], value: LlamaState) -> None:
         """Keep a state; the oldest ones go where there is no room."""
+        from ._disk import make_room
+
         self.cache.set(_packed(key), value.to_bytes())
+        make_room(self.cache)
 
 
 def _packed(tokens: Sequence[int]) -> bytes:
@@ -206,4 +209,8 @@ def _packed(tokens: Sequence[int]) -> bytes:
 
 
 def _tokens(key: bytes) -> tuple[int, ...]:
+    if len(key) % 4:
+        from ._disk import foreign_entries
+
+        raise foreign_entries()
     return struct.unpack(f"<{len(key) // 4}i", key)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias, cast
 
 from .errors import InvalidArgumentError
@@ -91,7 +91,7 @@ class Prompts:
 def _listed(prompt: Prompt) -> list[str | Sequence[int]]:
     if isinstance(prompt, str):
         return [prompt]
-    if isinstance(prompt, bytes | bytearray) or not hasattr(prompt, "__getitem__"):
+    if isinstance(prompt, bytes | bytearray | Mapping) or not hasattr(prompt, "__getitem__"):
         raise InvalidArgumentError(
             "a prompt is a text, a list of token ids, or a list of either, not "
             f"{type(prompt).__name__}"

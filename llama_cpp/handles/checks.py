@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .._checks import integer as integer
 from ..errors import (
     BatchError,
     GrammarError,
@@ -223,20 +224,6 @@ def in_range(name: str, value: float, low: float, high: float, meaning: str = ""
     if not inside:
         hint = f" ({meaning})" if meaning else ""
         raise InvalidArgumentError(f"{name}={value} must be between {low} and {high}{hint}")
-
-
-def integer(name: str, value: int, low: int, high: int) -> int:
-    """An integer in [low, high].
-
-    Raises:
-        InvalidArgumentError: It is outside, or no integer.
-    """
-    try:
-        value = operator.index(value)
-    except TypeError:
-        raise InvalidArgumentError(f"{name} must be an integer, not {value!r}") from None
-    in_range(name, value, low, high)
-    return value
 
 
 def floats(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float32]:

@@ -24,6 +24,7 @@ RANDOM_SEED = raw.LLAMA_DEFAULT_SEED
 
 _ANY = float("inf")
 _TOKENS_BACK_MAX = 1 << 24  # the engine makes room for all of them at once
+_REPETITIONS_MAX = 2000  # of one item in a grammar; llama-grammar.cpp has the number
 
 
 def greedy() -> Sampler:
@@ -287,15 +288,28 @@ def _why_not(rules: str, log: Sequence[str]) -> str:
     what, _, rest = said.partition(" at ")
     if said == "unexpected end of input" or said.endswith(" at"):
         what, offset = said.removesuffix(" at"), len(rules.rstrip())
-    elif name := re.search(r"Undefined rule identifier '(.*)'", what):
-        use = re.search(rf"(?<![\w-]){re.escape(name[1])}(?![\w-])", rules)
-        offset = use.start() if use else -1
+    elif rest:
+        offset = rules.rfind(rest)
     else:
-        offset = rules.rfind(rest) if rest else -1
+        what, offset = _found_by_name(what, rules)
     if offset < 0:
         return f"the grammar does not parse: {what}"
     line, column = rules.count("\n", 0, offset) + 1, offset - rules.rfind("\n", 0, offset)
     return f"the grammar does not parse: line {line}, column {column}: {what}"
+
+
+def _found_by_name(what: str, rules: str) -> tuple[str, int]:
+    """Look for what the parser complains about without saying where it is."""
+    if name := re.search(r"Undefined rule identifier '(.*)'", what):
+        use = re.search(rf"(?<![\w-]){re.escape(name[1])}(?![\w-])", rules)
+        return what, use.start() if use else -1
+    if token := re.search(r"invalid token '(.*)'", what):
+        return what, rules.find(token[1])
+    if what == "stoull" or what.startswith("number of repetitions"):
+        for count in re.finditer(r"\{[\d\s,]+", rules):
+            if any(int(number) > _REPETITIONS_MAX for number in re.findall(r"\d+", count[0])):
+                return f"more than {_REPETITIONS_MAX} repetitions", count.start()
+    return what, -1
 
 
 def _seed(seed: int) -> int:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .context import Context
     from .sampler import Sampler, SamplerChain
 
+# NULL that is known to be a sampler's: a plain None would be looked at more closely at each call.
+_NO_GRAMMAR = raw.llama_sampler_p(0)
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 
 
@@ -103,7 +105,7 @@ class TokenSampler:
         chain, grammar = self.chain, self.grammar
         chain_pointer = chain.acquire()
         try:
-            grammar_pointer = None if grammar is None else grammar.pointer
+            grammar_pointer = _NO_GRAMMAR if grammar is None else grammar.pointer
             token: int = self._sample(
                 chain_pointer, grammar_pointer, row, self._n_vocab, self._n_best, self._biases,
                 len(self._biases), error,

@@ -14,6 +14,9 @@ _BEST_MAX = 256
 
 FORBIDDEN = float("-inf")
 
+# Next to the best one, what is less likely has no probability in single precision.
+_POSSIBLE = 1e-37
+
 
 def token_sampler(
     params: SamplingParams,
@@ -90,6 +93,9 @@ _HISTORICAL = ("penalties", "dry")
 def _add(chain: SamplerChain, params: SamplingParams, model: Model, names: Sequence[str]) -> None:
     for name in names:
         if not _is_neutral(name, params, model):
+            if name == "typical_p":
+                # Its entropy is NaN as soon as one candidate, forbidden or not, has probability 0.
+                chain.add(samplers.min_p(_POSSIBLE))
             chain.add(_MAKERS[name](params, model))
 
 

@@ -73,7 +73,7 @@ def process(
     """Run a processor of either style and check what it gives.
 
     Raises:
-        InvalidArgumentError: It returned something of another shape.
+        InvalidArgumentError: It returned something of another shape, or left NaN.
     """
     import numpy as np
 
@@ -81,11 +81,14 @@ def process(
         processor = LogitsProcessorList(processor)
     returned = processor(input_ids, scores)
     if returned is None or returned is scores:
-        return scores
-    changed = np.asarray(returned, dtype=np.float32)
+        changed = scores
+    else:
+        changed = np.asarray(returned, dtype=np.float32)
     if changed.shape != scores.shape:
         raise InvalidArgumentError(
             f"a logits processor returned shape {changed.shape}; it must return scores of shape "
             f"{scores.shape}, or change those that it got and return None"
         )
+    if np.isnan(changed.min()):  # the least of a row is NaN if any of it is
+        raise InvalidArgumentError("a logits processor left NaN in the scores: use -inf to forbid")
     return np.ascontiguousarray(changed)

@@ -50,8 +50,6 @@ def sampling_params(
     values = {**known, **further, "seed": seed}
     if values.get("logit_bias") is None:
         values.pop("logit_bias", None)
-    if "dry_sequence_breakers" in values:
-        values["dry_sequence_breakers"] = tuple(values["dry_sequence_breakers"])
     return SamplingParams(**values)
 
 

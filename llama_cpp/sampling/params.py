@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
+from .._checks import integer, number
 from ..errors import InvalidArgumentError
 
 SAMPLERS = (
@@ -121,19 +124,20 @@ class SamplingParams:
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
-            _check_number(name, getattr(self, name), low, high)
+            self._set(name, number(name, getattr(self, name), low, high))
         for name, (lowest, highest) in _INTEGERS.items():
-            _check_integer(name, getattr(self, name), lowest, highest)
-        _check_integer("seed", self.seed, 0, 2**32 - 1)
+            self._set(name, integer(name, getattr(self, name), lowest, highest))
+        self._set("seed", integer("seed", self.seed, 0, 2**32 - 1))
         if self.repeat_penalty == 0:
             raise InvalidArgumentError("repeat_penalty=0 would divide by zero: 1.0 is off")
-        object.__setattr__(self, "logit_bias", _checked_bias(self.logit_bias))
-        object.__setattr__(self, "samplers", tuple(self.samplers))
-        unknown = [name for name in self.samplers if name not in SAMPLERS]
-        if unknown or len(set(self.samplers)) < len(self.samplers):
-            raise InvalidArgumentError(
-                f"samplers={self.samplers!r}: each of {', '.join(SAMPLERS)} may be named once"
-            )
+        self._set("logit_bias", _checked_bias(self.logit_bias))
+        self._set("dry_sequence_breakers", _breakers(self.dry_sequence_breakers))
+        self._set("samplers", _order(self.samplers))
+        if not isinstance(self.ignore_eos, bool):
+            raise InvalidArgumentError(f"ignore_eos={self.ignore_eos!r} must be True or False")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
 
     @property
     def penalizes(self) -> bool:
@@ -147,15 +151,20 @@ NAMES = frozenset(each.name for each in fields(SamplingParams))
 """The names of all parameters."""
 
 
-def _check_number(name: str, value: object, low: float, high: float) -> None:
-    # NaN is in no range.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise InvalidArgumentError(f"{name}={value!r} must be a number from {low} to {high}")
+def _breakers(texts: object) -> tuple[str, ...]:
+    if not isinstance(texts, list | tuple) or not all(isinstance(each, str) for each in texts):
+        raise InvalidArgumentError(f"dry_sequence_breakers={texts!r} must be a list of texts")
+    return tuple(texts)
 
 
-def _check_integer(name: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InvalidArgumentError(f"{name}={value!r} must be an integer from {low} to {high}")
+def _order(samplers: object) -> tuple[str, ...]:
+    names: list[Any] = list(samplers) if isinstance(samplers, list | tuple) else [None]
+    if any(name not in SAMPLERS or names.count(name) > 1 for name in names):
+        raise InvalidArgumentError(
+            f"samplers={samplers!r} must be a list in which each of {', '.join(SAMPLERS)} may be "
+            "named once"
+        )
+    return tuple(names)
 
 
 def _checked_bias(biases: object) -> dict[int, float]:
@@ -164,11 +173,11 @@ def _checked_bias(biases: object) -> dict[int, float]:
     checked: dict[int, float] = {}
     for key, value in biases.items():
         try:
-            token = int(key)  # OpenAI's are strings: JSON has no others
+            # OpenAI's are strings: JSON has no others.
+            token = int(key) if isinstance(key, str) else operator.index(key)
         except (TypeError, ValueError):
             raise InvalidArgumentError(f"logit_bias: {key!r} is no token id") from None
-        _check_number(f"logit_bias[{key}]", value, -math.inf, _FLOAT32_MAX)
-        checked[token] = float(value)
+        checked[token] = number(f"logit_bias[{key}]", value, -math.inf, _FLOAT32_MAX)
     return checked
 
 

@@ -53,7 +53,8 @@ class TextBuilder:
         if self._keeps_records:
             record = TokenRecord(token, logprob, top, self._n_decoded)
             self._n_decoded += len(text)
-            self._held.append((record, self._n_decoded))
+            # The text of a token is complete with the character that the next one may end.
+            self._held.append((record, self._n_decoded + self._is_partial))
         elif self._finder is None:
             if text:
                 self.parts.append((text, []))
@@ -63,19 +64,21 @@ class TextBuilder:
 
     def finish(self) -> None:
         """Know that no more tokens come."""
-        if self.stopped:
-            # What began before the stop string is part of the text.
-            records = [record for record, _ in self._held if record.offset < self._n_shown]
-            rest = ""
-        else:
+        text = ""
+        if not self.stopped:
             text = self._decoder.finish()
             if self._finder is not None:
                 text = self._finder.feed(text) + self._finder.finish()
-            rest = "" if self.stopped else text
-            records = [record for record, _ in self._held]
+            self._n_shown += len(text)
+        # What began before a stop string is part of the text.
+        records = [
+            record
+            for record, end in self._held
+            if not self.stopped or record.offset < self._n_shown or end <= self._n_shown
+        ]
         self._held.clear()
-        if rest or records:
-            self.parts.append((rest, records))
+        if text or records:
+            self.parts.append((text, records))
 
     def _show(self, text: str) -> None:
         shown = text if self._finder is None else self._finder.feed(text)

@@ -22,15 +22,17 @@ class StopStrings:
     """
 
     def __init__(self, stops: Iterable[str]) -> None:
+        stops = tuple(stops)
+        for stop in stops:
+            if not isinstance(stop, str) or not stop:
+                raise InvalidArgumentError(
+                    f"a stop string is {stop!r}, but each must be a text of at least one character"
+                )
         self.stops = tuple(dict.fromkeys(stops))
         self._next: list[dict[str, int]] = [{}]
         self._depth = [0]
         self._stop: list[str | None] = [None]
         for stop in self.stops:
-            if not isinstance(stop, str) or not stop:
-                raise InvalidArgumentError(
-                    f"a stop string is {stop!r}, but each must be a text of at least one character"
-                )
             self._add(stop)
         self._fallback = self._link()
 

@@ -46,9 +46,8 @@ def grammars_that_do_not_parse_are_refused(files: Files) -> None:
         'root ::= root "a" | "b"', 'root ::= a "x"\na ::= b\nb ::= root', 'x ::= "a"',
         "root ::= missing", 'root ::= "a" missing | "b"',
     ):  # fmt: skip
-        with pytest.raises(GrammarError, match="native log|cannot be used") as caught:
+        with pytest.raises(GrammarError, match=r"line \d+, column \d+: |no such root rule"):
             grammar(vocab, text)
-        assert caught.value.native_log or "cannot be used" in str(caught.value)
 
 
 @cases.add

@@ -1,4 +1,4 @@
-"""What the tests of the GGUF header reader share."""
+"""What the unit tests share: the settings of hypothesis, and files with given bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 from gguf_bytes import Save
+from hypothesis import HealthCheck, settings
+
+# A busy machine makes nothing wrong.
+settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unit")
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ BUILTINS = {
     errors.SymbolMissingError: (RuntimeError, NotImplementedError),
     errors.InvalidArgumentError: (ValueError,),
     errors.TokenError: (ValueError,),
+    errors.ContextWindowError: (ValueError,),
+    errors.ForkError: (RuntimeError,),
     errors.PointerTypeError: (TypeError,),
     errors.ClosedError: (ValueError, RuntimeError),
     errors.ModelLoadError: (ValueError, RuntimeError),
@@ -25,6 +27,8 @@ BUILTINS = {
     errors.OutOfMemoryError: (ValueError, MemoryError),
     errors.ContextError: (ValueError, RuntimeError),
     errors.GrammarError: (ValueError,),
+    errors.ChatTemplateError: (ValueError,),
+    errors.ChatParseError: (ValueError,),
     errors.StateError: (ValueError, RuntimeError),
     errors.DecodeError: (RuntimeError,),
 }
@@ -67,6 +71,11 @@ def test_a_decode_error_keeps_its_code() -> None:
     error = errors.NoKVSlotError("full", ["line"], 1)
     assert error.code == 1
     assert pickle.loads(pickle.dumps(error)).code == 1
+
+
+def test_a_prompt_that_is_too_long_is_a_wrong_argument() -> None:
+    assert issubclass(errors.ContextWindowError, errors.InvalidArgumentError)
+    assert not issubclass(errors.ContextWindowError, errors.DecodeError | errors.ContextError)
 
 
 def test_the_tree_in_the_docstring_is_complete() -> None:
