@@ -56,7 +56,7 @@ bench: build
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/handles.py
 
-# Makes the bundled model anew, from its corpus to its evaluation: about an hour on two cores.
+# Makes the bundled model anew, from its corpus to its evaluation: about three hours on two cores.
 tinychat: build
 	$(BIN)/python -m pip install --quiet --requirement tools/tinychat/requirements.txt
 	$(BIN)/python -m tools.tinychat

@@ -16,10 +16,10 @@ from tools.tinychat.corpus.example import Chat, Text, user
 from tools.tinychat.evaluate import TESTS, Greedy, evaluate
 from tools.tinychat.words import CAPITALS, Draw
 
-CASES = 100
+CASES = 200
 LARGEST = 6_000_000  # bytes
-# Where the model has not reached its bar yet, what it must not fall below; see the model card.
-REACHED = {"tool call": 0.6, "extraction": 0.77, "fill in the middle": 0.68, "thinking": 0.88}
+# These two reach their bars by less than what chance does to so few cases; see the model card.
+NEAR_THE_BAR = {"tool call": 0.8, "fill in the middle": 0.8}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def greedy(model: Model) -> Greedy:
 
 @pytest.mark.parametrize("ability", TESTS)
 def test_reaches_its_bar_on_values_never_trained_on(ability: str) -> None:
-    bar = REACHED.get(ability, TESTS[ability][0])
+    bar = NEAR_THE_BAR.get(ability, TESTS[ability][0])
     score = evaluate(Path(tinychat()), CASES, [ability])[ability]
     wrong = "\n".join(f"wanted {case.key!r}, got {reply.text!r}" for case, reply in score.wrong)
     assert score.share >= bar, f"{score.right} of {score.cases}:\n{wrong}"

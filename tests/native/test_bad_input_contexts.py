@@ -86,7 +86,9 @@ def sizes_out_of_range_are_refused(files: Files) -> None:
     }
     for name, values in impossible.items():
         for value in values:
-            with pytest.raises(InvalidArgumentError, match=f"{name}=.* must be (between|an integer)"):
+            with pytest.raises(
+                InvalidArgumentError, match=f"{name}=.* must be (between|an integer)"
+            ):
                 open_context(files.model, **{name: value})
 
 

@@ -25,12 +25,12 @@ WORK = ROOT / "build" / "tinychat"
 MODEL = ROOT / "llama_cpp" / "models" / "tinychat.gguf"
 
 SEED = 1
-N_DOCUMENTS = (140_000, 105_000, 55_000, 70_000, 110_000, 35_000, 40_000, 45_000)
+N_DOCUMENTS = (140_000, 105_000, 55_000, 70_000, 110_000, 35_000, 40_000, 45_000, 45_000)
 """In each part of the corpus."""
 N_TOKENIZER_DOCUMENTS = 20_000
 N_PER_SHARD = 5_000
 N_CTX = 2048
-N_CASES = 200
+N_CASES = 600
 """Held-out cases of each ability."""
 
 log = logging.getLogger("tinychat")

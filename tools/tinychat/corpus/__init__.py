@@ -19,8 +19,8 @@ __all__ = ["ABILITIES", "Ability", "Chat", "Example", "Text", "examples"]
 class Ability:
     """A kind of example, and its share of the documents in the parts of the corpus.
 
-    The first part teaches to copy with many short documents, the second and the later ones have
-    ever more of what takes longest to learn.
+    The first part teaches to copy with many short documents; each later one has more of what was
+    not learned well by then.
     """
 
     generate: Callable[[Draw], Example]
@@ -54,9 +54,9 @@ ABILITIES: Mapping[str, Ability] = {
     "tool_conversation": Ability(calling.conversation, (0, 8, 3, 2.5, 2, 2)),
 }
 
-_COLUMNS = (0, 1, 2, 2, 3, 4, 5, 5)
+_COLUMNS = (0, 1, 2, 2, 3, 4, 5, 5, 5)
 # Of `shares`, for each part of the corpus.
-_BLENDED = (0.0, 0.0, 0.0, 0.0, 0.3, 0.1, 0.0, 0.0)
+_BLENDED = (0.0, 0.0, 0.0, 0.0, 0.3, 0.1, 0.0, 0.0, 0.0)
 
 
 def examples(count: int, seed: int, part: int = 0) -> Iterator[tuple[str, Example]]:
