@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <stdexcept>
 #include <vector>
 
@@ -42,47 +43,57 @@ void all_candidates(candidates_t & to, const float * logits, int32_t n_vocab, bi
     }
 }
 
-// Whether a logit of the block is above the limit.
-VECTORIZED bool any_above(const float * logits, int32_t count, float limit) {
-    int32_t above = 0;  // without a branch, so that compilers vectorize it
-    for (int32_t i = 0; i < count; ++i) {
-        above |= logits[i] > limit;
-    }
-    return above != 0;
-}
-
-// Leaves the n best, the worst of them last.
-void keep_best(candidates_t & of, int32_t n) {
-    if (static_cast<int32_t>(of.size()) > n) {
-        std::nth_element(of.begin(), of.begin() + (n - 1), of.end(), better);
-        of.resize(n);
-    }
-}
-
-// The n best in descending order, as a top-k sampler leaves them. Most of the row loses against the
-// worst of those kept so far, which a comparison per token tells.
-void best_candidates(candidates_t & to, const float * logits, int32_t n_vocab, int32_t n) {
-    constexpr int32_t block    = 64;
-    const size_t      capacity = 4 * static_cast<size_t>(n) + block;
-    float             worst    = -INFINITY;
-    to.clear();
-    to.reserve(capacity + block);
+// The highest logit of each block.
+VECTORIZED void block_maxima(float * to, const float * logits, int32_t n_vocab, int32_t block) {
     for (int32_t first = 0; first < n_vocab; first += block) {
-        const int32_t count = std::min(block, n_vocab - first);
-        if (static_cast<int32_t>(to.size()) >= n && !any_above(logits + first, count, worst)) {
+        const int32_t end     = std::min(first + block, n_vocab);
+        float         highest = -INFINITY;
+        for (int32_t id = first; id < end; ++id) {
+            highest = logits[id] > highest ? logits[id] : highest;
+        }
+        *to++ = highest;
+    }
+}
+
+// The n best in descending order, as a top-k sampler leaves them. The nth highest of the maxima of
+// blocks is a floor that at least n logits reach, and not many more. Both passes over the row have
+// no branch that depends on a single logit, which a processor would guess wrong.
+void best_candidates(candidates_t & to, const float * logits, int32_t n_vocab, int32_t n) {
+    const int32_t block = std::clamp(n_vocab / (8 * n), 16, 256);
+    const int32_t count = (n_vocab + block - 1) / block;
+    float         floor = -INFINITY;
+    static thread_local std::vector<float> maxima, sorted;
+    maxima.resize(count);
+    block_maxima(maxima.data(), logits, n_vocab, block);
+    if (count > n) {
+        sorted = maxima;
+        std::nth_element(sorted.begin(), sorted.begin() + (n - 1), sorted.end(), std::greater<float>());
+        floor = sorted[n - 1];
+    }
+    size_t size = 0;
+    for (int32_t i = 0; i < count; ++i) {
+        if (maxima[i] < floor) {
             continue;
         }
-        for (int32_t id = first; id < first + count; ++id) {
-            if (logits[id] > worst || static_cast<int32_t>(to.size()) < n) {
-                to.push_back({ id, logits[id], 0.0f });
-            }
+        const int32_t first = i * block;
+        const int32_t end   = std::min(first + block, n_vocab);
+        if (to.size() < size + block) {
+            to.resize(2 * size + block);
         }
-        if (to.size() >= capacity) {
-            keep_best(to, n);
-            worst = to.back().logit;
+        for (int32_t id = first; id < end; ++id) {
+            to[size] = { id, logits[id], 0.0f };
+            size += logits[id] >= floor;
         }
     }
-    keep_best(to, n);
+    to.resize(size);
+    if (static_cast<int32_t>(size) < n) {  // a NaN reaches nothing
+        all_candidates(to, logits, n_vocab, {});
+        for (llama_token_data & each : to) {
+            each.logit = std::isnan(each.logit) ? -INFINITY : each.logit;
+        }
+    }
+    std::nth_element(to.begin(), to.begin() + (n - 1), to.end(), better);
+    to.resize(n);
     std::sort(to.begin(), to.end(), better);
 }
 

@@ -128,6 +128,11 @@ def _kv_overrides(overrides: Mapping[str, bool | int | float | str]) -> Any:
     return array
 
 
+# Those of ``Llama`` are what YaRN has without metadata: a model's own are better where it has them,
+# which the engine takes for negative numbers.
+_YARN_DEFAULTS = {"yarn_attn_factor": 1.0, "yarn_beta_fast": 32.0, "yarn_beta_slow": 1.0}
+
+
 def context_params(
     *,
     n_ctx: int,
@@ -186,7 +191,7 @@ def context_params(
     for name, value in same_names.items():
         if value is not None:
             try:
-                setattr(params, name, value)
+                setattr(params, name, -1.0 if value == _YARN_DEFAULTS.get(name) else value)
             except TypeError:
                 raise InvalidArgumentError(f"{name}={value!r} is of a wrong type") from None
     return params

@@ -216,33 +216,24 @@ class LlamaSequence(LlamaCore):
             ContextWindowError: The context is full.
             InvalidArgumentError: There are no tokens, or an argument is out of range.
         """
-        import numpy as np
-
-        tokens = list(tokens)
         sequence = self._sequence
-        if reset:
-            n_shared = shared_prefix(sequence.tokens, tokens[:-1])
-            sequence.n_tokens = n_shared
-            tokens = tokens[sequence.n_tokens :]
-        if not tokens:
+        step = sequence.first_step(tokens, reset=reset)
+        if not step.tokens:
             raise InvalidArgumentError("there are no tokens to go on from")
         if isinstance(stopping_criteria, list):
             stopping_criteria = StoppingCriteriaList(stopping_criteria)
         sampler = self._init_sampler(
             top_k, top_p, min_p, typical_p, temp, repeat_penalty, frequency_penalty,
             presence_penalty, tfs_z, mirostat_mode, mirostat_eta, mirostat_tau, penalize_nl,
-            None, grammar,
+            None, grammar, history=[*step.before, *step.tokens],
         )  # fmt: skip
         try:
             while True:
-                self.eval(tokens)
-                token = sequence.sample(sampler, logits_processor)
-                if stopping_criteria is not None and stopping_criteria(
-                    np.array(sequence.tokens, np.intc), sequence.last_logits()
-                ):
+                token = sequence.next_token(step, sampler, logits_processor, stopping_criteria)
+                if token is None:
                     return
                 sent = yield token
-                tokens = [token, *(sent or ())]
+                step.tokens = [token, *(sent or ())]
         finally:
             sampler.close()
 
@@ -263,6 +254,8 @@ class LlamaSequence(LlamaCore):
         penalize_nl: bool = True,
         logits_processor: Any = None,
         grammar: LlamaGrammar | None = None,
+        *,
+        history: Sequence[int] | None = None,
     ) -> TokenSampler:
         known: Mapping[str, Any] = {
             "top_k": top_k, "top_p": top_p, "min_p": min_p, "typical_p": typical_p,
@@ -276,7 +269,9 @@ class LlamaSequence(LlamaCore):
         if grammar is not None:
             rules = samplers.grammar(model.vocab, grammar._grammar, grammar._root)
         params = sampling_params(known, {}, self._seed_for(None))
-        return token_sampler(params, model, grammar=rules, history=self._sequence.tokens)
+        if history is None:
+            history = self._sequence.tokens
+        return token_sampler(params, model, grammar=rules, history=history)
 
     # States.
 

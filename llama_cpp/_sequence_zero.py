@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .engine import Engine
@@ -18,6 +19,21 @@ from .sampling.logits import LogitsProcessorList
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+
+@dataclass
+class Step:
+    """One step of generating by hand.
+
+    Attributes:
+        before: What the sequence should hold.
+        tokens: What to append.
+        last_used: When a completion last used the sequence that holds it.
+    """
+
+    before: list[int]
+    tokens: list[int]
+    last_used: int
 
 
 class SequenceZero:
@@ -52,14 +68,17 @@ class SequenceZero:
             raise InvalidArgumentError(f"n_tokens={count} must be 0 to {self._engine.n_ctx}")
         with self._engine.exclusive():
             self._check_free()
-            self._notice_completions()
-            before = self.n_tokens
-            self._engine.sequences.cut(self._slot, count)
-            self._slot.tokens = self._slot.tokens[: self._slot.n_cached]
-            if self.n_tokens < before:
-                self._in_context, self._last = False, None
-                if self._assigned is not None and len(self._assigned) < before:
-                    self._assigned = None
+            self._cut(count)
+
+    def _cut(self, count: int) -> None:
+        self._notice_completions()
+        before = self.n_tokens
+        self._engine.sequences.cut(self._slot, count)
+        self._slot.tokens = self._slot.tokens[: self._slot.n_cached]
+        if self.n_tokens < before:
+            self._in_context, self._last = False, None
+            if self._assigned is not None and len(self._assigned) < before:
+                self._assigned = None
         del self._rows[self.n_tokens :]
 
     @property
@@ -79,37 +98,83 @@ class SequenceZero:
             TokenError: An id is not in the vocabulary.
             BusyError: A completion uses the sequence.
         """
-        ids = token_array(tokens, self._context.model.n_vocab).tolist()
-        slot, context = self._slot, self._context
+        ids = self._ids(tokens)
         with self._engine.exclusive():
             self._check_free()
-            if slot.n_cached + len(ids) > self._engine.n_ctx:
-                raise ContextWindowError(
-                    f"Requested tokens ({slot.n_cached + len(ids)}) exceed context window of "
-                    f"{self._engine.n_ctx}: create the model with a larger n_ctx"
-                )
-            self._notice_completions()
-            if ids:
-                self._assigned, self._last, self._in_context = None, None, False
-            size = min(context.n_batch, context.n_ubatch)
-            for start in range(0, len(ids), size):
-                part = ids[start : start + size]
-                batch = Batch(len(part))
-                batch.add_sequence(part, slot.n_cached, slot.id, output_all=self._logits_all)
-                try:
-                    context.decode(batch)
-                except BaseException:
-                    self._engine.sequences.repair(slot)
-                    raise
-                slot.tokens = [*slot.tokens[: slot.n_cached], *part]
-                slot.n_cached += len(part)
-                if self._logits_all:
-                    del self._rows[slot.n_cached - len(part) :]
-                    self._rows += [context.logits(index) for index in range(len(part))]
-            if ids:
-                self._in_context = len(self._engine.slots) == 1
-                if not self._in_context:  # the next decode may be that of another sequence
-                    self._last = context.logits(-1)
+            self._append(ids)
+
+    def next_token(
+        self, step: Step, sampler: TokenSampler, processor: Any, stopping: Any
+    ) -> int | None:
+        """Append tokens and choose the one after them, with nobody else in between.
+
+        Args:
+            step: What to append; if a completion has used the sequence, what it lost comes back.
+            sampler: Chooses the token.
+            processor: Changes the logits.
+            stopping: Says from tokens and logits whether to stop.
+
+        Returns:
+            The token, or None if the criterion says so.
+        """
+        import numpy as np
+
+        ids = self._ids(step.tokens)
+        with self._engine.exclusive():
+            self._check_free()
+            slot = self._slot
+            if step.last_used != slot.last_used:
+                self._cut(shared_prefix(self.tokens, step.before))
+                ids = step.before[slot.n_cached :] + ids
+            self._append(ids)
+            step.before += step.tokens
+            step.last_used = slot.last_used
+            token = self.sample(sampler, processor)
+            if stopping is not None and stopping(
+                np.array(self.tokens, np.intc), self.last_logits()
+            ):
+                return None
+            return token
+
+    def first_step(self, tokens: Sequence[int], *, reset: bool) -> Step:
+        """Make the first step of generating, from scratch or from what the sequence holds."""
+        if reset:
+            return Step(list(tokens[:-1]), list(tokens[-1:]), -1)
+        return Step(self.tokens, list(tokens), self._slot.last_used)
+
+    def _ids(self, tokens: Sequence[int]) -> list[int]:
+        ids: list[int] = token_array(tokens, self._context.model.n_vocab).tolist()
+        return ids
+
+    def _append(self, ids: Sequence[int]) -> None:
+        slot, context = self._slot, self._context
+        if slot.n_cached + len(ids) > self._engine.n_ctx:
+            raise ContextWindowError(
+                f"Requested tokens ({slot.n_cached + len(ids)}) exceed context window of "
+                f"{self._engine.n_ctx}: create the model with a larger n_ctx"
+            )
+        self._notice_completions()
+        if not ids:
+            return
+        self._assigned, self._last, self._in_context = None, None, False
+        size = min(context.n_batch, context.n_ubatch)
+        for start in range(0, len(ids), size):
+            part = ids[start : start + size]
+            batch = Batch(len(part))
+            batch.add_sequence(part, slot.n_cached, slot.id, output_all=self._logits_all)
+            try:
+                context.decode(batch)
+            except BaseException:
+                self._engine.sequences.repair(slot)
+                raise
+            slot.tokens = [*slot.tokens[: slot.n_cached], *part]
+            slot.n_cached += len(part)
+            if self._logits_all:
+                del self._rows[slot.n_cached - len(part) :]
+                self._rows += [context.logits(index) for index in range(len(part))]
+        self._in_context = len(self._engine.slots) == 1
+        if not self._in_context:  # the next decode may be that of another sequence
+            self._last = context.logits(-1)
 
     def last_logits(self) -> npt.NDArray[np.float32]:
         """A copy of the logits after the last token, shape (n_vocab,).
@@ -117,20 +182,21 @@ class SequenceZero:
         Raises:
             InvalidArgumentError: Nothing was evaluated since the end was cut off.
         """
+        import numpy as np
+
         self._notice_completions()
+        row: npt.NDArray[np.float32] | None = self._last if self.n_tokens else None
         if self._assigned is not None and self.n_tokens:
-            last = min(self.n_tokens, len(self._assigned)) - 1
-            row: npt.NDArray[np.float32] = self._assigned[last].copy()
-            return row
-        if self._rows and len(self._rows) == self.n_tokens:
-            return self._rows[-1].copy()
-        if self._last is not None:
-            return self._last.copy()
-        if self._in_context and self.n_tokens:
+            row = self._assigned[min(self.n_tokens, len(self._assigned)) - 1]
+        elif self._rows and len(self._rows) == self.n_tokens:
+            row = self._rows[-1]
+        elif self._in_context and self.n_tokens:
             return self._context.logits(-1)
-        raise InvalidArgumentError(
-            "the logits after the last token are not known: evaluate a token first"
-        )
+        if row is None:
+            raise InvalidArgumentError(
+                "the logits after the last token are not known: evaluate a token first"
+            )
+        return np.array(row)
 
     @property
     def scores(self) -> npt.NDArray[np.float32]:

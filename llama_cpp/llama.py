@@ -79,9 +79,9 @@ class Llama(LlamaChat):
         rope_freq_base: RoPE base frequency, 0 for the model's.
         rope_freq_scale: RoPE frequency scaling factor, 0 for the model's.
         yarn_ext_factor: YaRN extrapolation mix factor, negative for the model's.
-        yarn_attn_factor: YaRN magnitude scaling factor.
-        yarn_beta_fast: YaRN low correction dimension.
-        yarn_beta_slow: YaRN high correction dimension.
+        yarn_attn_factor: YaRN magnitude scaling factor, 1.0 for the model's.
+        yarn_beta_fast: YaRN low correction dimension, 32.0 for the model's.
+        yarn_beta_slow: YaRN high correction dimension, 1.0 for the model's.
         yarn_orig_ctx: YaRN original context size.
         logits_all: Whether ``eval`` keeps the logits of every token. Log-probabilities do not
             need it.

@@ -58,14 +58,16 @@ class Prompts:
 
     def _one(self, prompt: str | Sequence[int], suffix: str | None) -> list[int]:
         vocab = self._vocab
+        bos = [vocab.bos] if vocab.add_bos and vocab.bos >= 0 else []
         if not isinstance(prompt, str):
             ids = token_array(prompt, vocab.n_tokens).tolist()
             if not ids:
                 raise _empty()
-            return ids
-        bos = [vocab.bos] if vocab.add_bos and vocab.bos >= 0 else []
+            if suffix is None or not self.can_fill_in:
+                return ids
+            return bos + self._fill_in(ids[len(bos) :] if ids[:1] == bos else ids, suffix)
         if suffix is not None and self.can_fill_in:
-            return bos + self._fill_in(prompt, suffix)
+            return bos + self._fill_in(self._text(prompt, special=False), suffix)
         ids = self._text(prompt, special=True) if prompt else []
         if ids[:1] != bos:
             ids = bos + ids
@@ -75,9 +77,9 @@ class Prompts:
             raise _empty()
         return ids
 
-    def _fill_in(self, prefix: str, suffix: str) -> list[int]:
+    def _fill_in(self, prefix: list[int], suffix: str) -> list[int]:
         vocab = self._vocab
-        before = [vocab.fim_pre, *self._text(prefix, special=False)]
+        before = [vocab.fim_pre, *prefix]
         after = [vocab.fim_suf, *self._text(suffix, special=False)]
         middle = [vocab.fim_mid] if vocab.fim_mid >= 0 else []
         return (after + before if self._spm_infill else before + after) + middle

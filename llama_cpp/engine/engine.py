@@ -234,19 +234,19 @@ class Engine:
                 request.n_drafted += len(slot.drafts)
 
     def _decode(self, chunks: Sequence[Chunk]) -> None:
-        batch = self._batch
-        batch.clear()
-        for slot, count, outputs in chunks:
-            start, tokens = slot.n_cached, slot.tokens
-            if count == 1:
-                batch.add(tokens[start], start, (slot.id,), start + 1 == len(tokens) or outputs)
-            else:
-                ids = (tokens[start:] + slot.drafts)[:count]
-                ends = start + count >= len(tokens)
-                batch.add_sequence(
-                    ids, start, slot.id, output_last=ends or outputs, output_all=outputs
-                )
-        self._context.decode(batch)
+        tokens: list[int] = []
+        positions: list[int] = []
+        seq_ids: list[int] = []
+        outputs: list[bool] = []
+        for slot, count, outputs_all in chunks:
+            start = slot.n_cached
+            tokens += (slot.tokens[start:] + slot.drafts)[:count]
+            positions += range(start, start + count)
+            seq_ids += [slot.id] * count
+            outputs += [outputs_all] * (count - 1)
+            outputs.append(outputs_all or start + count >= len(slot.tokens))
+        self._batch.fill(tokens, positions, seq_ids, outputs)
+        self._context.decode(self._batch)
 
     def _commit(self, chunks: Sequence[Chunk]) -> None:
         index = 0

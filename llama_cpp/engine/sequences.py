@@ -24,9 +24,11 @@ class Sequences:
         self._context = context
         self._memory = context.memory
         model = context.model
-        self._n_swa = 0 if context.params.swa_full else int(model.call(raw.llama_model_n_swa))
+        self._n_swa = int(model.call(raw.llama_model_n_swa))
         self._has_state = model.is_recurrent or model.is_hybrid
-        self.needs_checkpoints = self._has_state or self._n_swa > 0
+        self.needs_checkpoints = self._has_state or (
+            self._n_swa > 0 and not context.params.swa_full
+        )
         """Whether a sequence cannot simply forget its end."""
         self.can_shift = not self._has_state and self._memory.can_shift
 
@@ -92,13 +94,14 @@ class Sequences:
         """Return whether the memory is now what it was after the first ``n_tokens`` tokens."""
         if not self._memory.seq_rm(slot.id, n_tokens, -1):
             return False
-        if not self.needs_checkpoints:
+        if not (self._has_state or self._n_swa):
             return True
+        # A state is that of one position: it must be that of the last token kept.
+        if self._memory.seq_pos_max(slot.id) != n_tokens - 1:
+            return False
+        # Even a window that keeps all cells lacks those that were left out of a saved state.
         first = self._memory.seq_pos_min(slot.id)
-        if self._has_state:
-            # One state, of the last position: it must be that of the last token kept.
-            return self._memory.seq_pos_max(slot.id) == n_tokens - 1
-        return first <= max(0, n_tokens - self._n_swa)
+        return self._has_state or first <= max(0, n_tokens - self._n_swa)
 
     def _restore(self, slot: Slot, checkpoint: Checkpoint) -> None:
         try:

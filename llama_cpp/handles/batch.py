@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import operator
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,44 @@ class Batch:
     def clear(self) -> None:
         """Empty the batch."""
         self.struct.n_tokens = 0
+
+    def fill(
+        self,
+        tokens: Sequence[int],
+        positions: Sequence[int],
+        seq_ids: Sequence[int],
+        outputs: Sequence[bool],
+    ) -> None:
+        """Replace all entries, each of one sequence; for many sequences this is the fastest way.
+
+        Args:
+            tokens: Their ids.
+            positions: As many positions.
+            seq_ids: As many sequences.
+            outputs: As many times whether an output is wanted.
+
+        Raises:
+            BatchError: They do not fit, differ in length, or the batch holds embeddings.
+            SequenceError: A sequence id or position is negative or does not fit into an int32.
+            TokenError: An id does not fit into an int32.
+        """
+        if self.embd_width:
+            raise BatchError("this batch was created for embeddings: use add_embeddings")
+        count = len(tokens)
+        if not len(positions) == len(seq_ids) == len(outputs) == count:
+            raise BatchError(
+                f"{count} tokens need as many positions, sequence ids and outputs, not "
+                f"{len(positions)}, {len(seq_ids)} and {len(outputs)}"
+            )
+        self.clear()
+        self._room_for(count)
+        ids = checks.token_array(tokens, checks.INT32_MAX)
+        self._positions[:count] = _not_negative(positions, "positions")
+        self._seq_ids[:count, 0] = _not_negative(seq_ids, "sequence ids")
+        self.tokens[:count] = ids
+        self._n_seq_ids[:count] = 1
+        self.outputs[:count] = outputs
+        self.struct.n_tokens = count
 
     def add(self, token: int, pos: int, seq_ids: Sequence[int] = (0,), output: bool = False) -> int:
         """Append one token.
@@ -219,6 +258,16 @@ class Batch:
             raise SequenceError(
                 f"sequence ids {list(seq_ids)} and position {pos} must be non-negative int32"
             )
+
+
+def _not_negative(numbers: Sequence[int], what: str) -> array[int]:
+    try:
+        converted = array("i", numbers)
+    except (TypeError, OverflowError):
+        converted = array("i", (-1,))
+    if converted and min(converted) < 0:
+        raise SequenceError(f"{what} must be non-negative int32")
+    return converted
 
 
 def _read_only(values: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -272,17 +272,19 @@ def _grammar(
     if error:
         raise GrammarError(f"the grammar cannot be used: {take_string(error)}", list(log))
     if pointer is None:
-        raise GrammarError(_why_not(rules.decode("utf-8", "replace"), list(log)))
+        raise _refused(rules.decode("utf-8", "replace"), list(log))
     return Sampler(pointer, vocab=vocab)
 
 
-def _why_not(rules: str, log: Sequence[str]) -> str:
-    """What the parser did not like, and where."""
+def _refused(rules: str, log: Sequence[str]) -> GrammarError:
+    """What the parser did not like, and where; its log, which has the whole text, else."""
     # It logs the reason, mostly with the rest of the text from where it stopped, and then the whole
     # text; white space at their ends may be lost on the way.
     _, found, said = "\n".join(log).partition("error parsing grammar: ")
     if not found:
-        return "the grammar has no such root rule, or a rule that begins with itself"
+        return GrammarError(
+            "the grammar has no such root rule, or a rule that begins with itself", log
+        )
     said = said.strip().removesuffix("failed to parse grammar").strip()
     said = said.removesuffix(rules.strip()).strip()
     what, _, rest = said.partition(" at ")
@@ -293,9 +295,9 @@ def _why_not(rules: str, log: Sequence[str]) -> str:
     else:
         what, offset = _found_by_name(what, rules)
     if offset < 0:
-        return f"the grammar does not parse: {what}"
+        return GrammarError(f"the grammar does not parse: {what}", log)
     line, column = rules.count("\n", 0, offset) + 1, offset - rules.rfind("\n", 0, offset)
-    return f"the grammar does not parse: line {line}, column {column}: {what}"
+    return GrammarError(f"the grammar does not parse: line {line}, column {column}: {what}")
 
 
 def _found_by_name(what: str, rules: str) -> tuple[str, int]:

@@ -106,6 +106,14 @@ class Vocab(Handle):
         """Whether the token ends a generation."""
         return self.call(raw.llama_vocab_is_eog, self._checked(token))
 
+    @cached_property
+    def eog_tokens(self) -> frozenset[int]:
+        """All tokens that end a generation."""
+        is_eog = raw.llama_vocab_is_eog
+        return self.call(
+            lambda vocab: frozenset(t for t in range(self.n_tokens) if is_eog(vocab, t))
+        )
+
     def is_control(self, token: int) -> bool:
         """Whether the token is a control token, not text."""
         return self.call(raw.llama_vocab_is_control, self._checked(token))

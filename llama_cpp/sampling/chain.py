@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from .. import llama_cpp as raw
 from ..handles import Model, Sampler, SamplerChain, samplers
 from ..handles.token_sampler import TokenSampler
 from .params import SamplingParams
@@ -41,7 +40,7 @@ def token_sampler(
     chain = SamplerChain()
     biases = dict(params.logit_bias)
     if params.ignore_eos:
-        biases.update(dict.fromkeys(end_tokens(model), FORBIDDEN))
+        biases.update(dict.fromkeys(model.vocab.eog_tokens, FORBIDDEN))
     if params.temperature == 0 and params.mirostat_mode == 0:
         _add(chain, params, model, [name for name in params.samplers if name in _HISTORICAL])
         n_best = 0 if len(chain) else 1
@@ -61,14 +60,6 @@ def token_sampler(
         for token in history[-_reach(params) :] if _reach(params) else history:
             chain.accept(token)
     return TokenSampler(chain, model.n_vocab, grammar, n_best, biases)
-
-
-def end_tokens(model: Model) -> frozenset[int]:
-    """The tokens that end a text."""
-    is_eog = raw.llama_vocab_is_eog
-    return model.vocab.call(
-        lambda vocab: frozenset(t for t in range(model.n_vocab) if is_eog(vocab, t))
-    )
 
 
 class Ends(dict[int, bool]):

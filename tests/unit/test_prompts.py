@@ -160,9 +160,11 @@ def test_text_to_fill_in_has_no_special_tokens() -> None:
     assert prompts().tokenize("^", "^") == [[BOS, PRE, *a("^"), SUF, *a("^"), MID]]
 
 
-def test_each_text_gets_the_suffix_and_ids_do_not() -> None:
-    mixed: Any = ["a", [98]]
-    assert prompts().tokenize(mixed, "c") == [[BOS, PRE, 97, SUF, 99, MID], [98]]
+def test_texts_and_ids_get_the_suffix() -> None:
+    mixed: Any = ["a", [98], [BOS, 98]]
+    filled = [BOS, PRE, 98, SUF, 99, MID]
+    assert prompts().tokenize(mixed, "c") == [[BOS, PRE, 97, SUF, 99, MID], filled, filled]
+    assert prompts(fim_pre=-1).tokenize(mixed, "c") == [[BOS, 97], [98], [BOS, 98]]
 
 
 @pytest.mark.parametrize("vocab", [{"fim_pre": -1}, {"fim_suf": -1}])

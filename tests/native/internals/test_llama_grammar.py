@@ -138,9 +138,8 @@ def test_a_bad_grammar_is_refused_where_it_is_used(model: LlamaModel) -> None:
     assert LlamaGrammar("ignored", _grammar="x", more=1)._root == LLAMA_GRAMMAR_DEFAULT_ROOT
     with pytest.raises(errors.GrammarError, match="empty"):
         LlamaGrammar.from_string(" \n")
-    with pytest.raises(errors.GrammarError) as caught:
+    with pytest.raises(errors.GrammarError, match="line 1, column 12"):
         LlamaSampler().add_grammar(model, LlamaGrammar.from_string('root ::= "a'))
-    assert caught.value.native_log
 
 
 def test_a_schema_in_an_order() -> None:

@@ -1,0 +1,182 @@
+"""Draft models: the text is that without, whatever they guess."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from llama_kit import GREEDY, PROMPT, complete, joined, open_llama, text_of
+from zoo import Zoo
+
+from llama_cpp.errors import InvalidArgumentError, TokenError
+from llama_cpp.llama import Llama
+from llama_cpp.llama_speculative import LlamaDraftModel, LlamaPromptLookupDecoding
+
+REPEATED = PROMPT[:12] * 4
+
+
+class Draft(LlamaDraftModel):
+    """Guesses what a function says."""
+
+    def __init__(self, guess: Callable[[list[int]], Sequence[Any]]) -> None:
+        self.guess = guess
+        self.n_calls = 0
+
+    def __call__(self, input_ids: Any, /, **kwargs: Any) -> Any:
+        assert input_ids.dtype == np.int32
+        self.n_calls += 1
+        return np.array(self.guess(input_ids.tolist()), np.intc)
+
+
+def knows(tokens: list[int], wrong_after: int = 10**9) -> Callable[[list[int]], list[int]]:
+    """Guesses the rest of a text that it knows, and from some place on something else."""
+
+    def guess(ids: list[int]) -> list[int]:
+        if tokens[: len(ids)] != ids:
+            return [300, 301, 302]
+        following = tokens[len(ids) : len(ids) + 8]
+        return following[:wrong_after] + [(t + 1) % 684 for t in following[wrong_after:]]
+
+    return guess
+
+
+def nonsense(ids: list[int]) -> list[int]:
+    return [(ids[-1] * 7 + n) % 684 for n in range(10)]
+
+
+def tokens_of(llm: Llama, prompt: list[int], count: int) -> list[int]:
+    llm.reset()
+    text_of(llm, prompt, max_tokens=count)
+    return [int(token) for token in llm.input_ids[: llm.n_tokens]]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        GREEDY,
+        {"temperature": 0, "repeat_penalty": 1.2, "ignore_eos": True},
+        {"temperature": 0, "grammar": "root ::= [a-m ]*", "ignore_eos": True},
+        {"temperature": 0, "stop": ["ar"], "ignore_eos": True},
+        {"temperature": 0, "logit_bias": {"420": 3.0}, "ignore_eos": True},
+    ],
+    ids=str,
+)
+def test_the_text_is_that_without(zoo: Zoo, options: dict[str, Any]) -> None:
+    with open_llama(zoo.llama) as llm:
+        expected = [complete(llm, each, max_tokens=32, **options) for each in (PROMPT, REPEATED)]
+        llm.reset()
+        known = tokens_of(llm, PROMPT, 33)
+    drafts = [
+        LlamaPromptLookupDecoding(max_ngram_size=1, num_pred_tokens=3),
+        Draft(knows(known)),
+        Draft(knows(known, wrong_after=3)),
+        Draft(nonsense),
+        Draft(lambda ids: [400] * 5000),
+    ]
+    for draft in drafts:
+        with open_llama(zoo.llama, draft_model=draft) as llm:
+            for prompt, whole in zip((PROMPT, REPEATED), expected, strict=True):
+                answer = complete(llm, prompt, max_tokens=32, **options)
+                assert answer["choices"] == whole["choices"]
+                assert answer["usage"]["completion_tokens"] == whole["usage"]["completion_tokens"]
+                chunks = complete(llm, prompt, max_tokens=32, stream=True, **options)
+                assert joined(list(chunks))["text"] == whole["choices"][0]["text"]
+
+
+def test_a_seed_draws_the_same(zoo: Zoo) -> None:
+    # The odds differ in their last bits, as batches of several tokens are computed otherwise. With
+    # nearly equal odds for hundreds of tokens that shows in a few texts.
+    options: dict[str, Any] = {"temperature": 0.8, "ignore_eos": True, "max_tokens": 25}
+    with open_llama(zoo.llama) as llm:
+        expected = [text_of(llm, REPEATED, seed=seed, **options) for seed in range(12)]
+    assert len(set(expected)) == 12
+    for draft in (LlamaPromptLookupDecoding(), Draft(nonsense), Draft(lambda ids: [])):
+        with open_llama(zoo.llama, draft_model=draft) as llm:
+            texts = [text_of(llm, REPEATED, seed=seed, **options) for seed in range(12)]
+        assert sum(a == b for a, b in zip(texts, expected, strict=True)) >= 9
+    assert texts == expected  # those without guesses
+
+
+def test_right_guesses_save_decodes(zoo: Zoo) -> None:
+    with open_llama(zoo.llama) as llm:
+        known = tokens_of(llm, PROMPT, 61)
+    draft = Draft(knows(known))
+    with open_llama(zoo.llama, draft_model=draft) as llm:
+        assert tokens_of(llm, PROMPT, 61) == known
+    assert draft.n_calls < 15
+
+
+@pytest.mark.parametrize("max_tokens", [0, 1, 2, 5, None])
+def test_no_more_tokens_than_wanted(zoo: Zoo, max_tokens: int | None) -> None:
+    with open_llama(zoo.llama) as llm:
+        expected = complete(llm, PROMPT, max_tokens=max_tokens)
+        known = tokens_of(llm, PROMPT, 190)
+    with open_llama(zoo.llama, draft_model=Draft(knows(known))) as llm:
+        answer = complete(llm, PROMPT, max_tokens=max_tokens)
+    assert answer["choices"] == expected["choices"]
+    assert answer["usage"]["total_tokens"] == expected["usage"]["total_tokens"]
+
+
+def test_logprobs_are_those_without(zoo: Zoo) -> None:
+    with open_llama(zoo.llama) as llm:
+        expected = complete(llm, REPEATED, max_tokens=30, logprobs=3)["choices"][0]
+        known = tokens_of(llm, REPEATED, 31)
+    with open_llama(zoo.llama, draft_model=Draft(knows(known, wrong_after=4))) as llm:
+        choice = complete(llm, REPEATED, max_tokens=30, logprobs=3)["choices"][0]
+    assert choice["logprobs"]["tokens"] == expected["logprobs"]["tokens"]
+    assert choice["logprobs"]["token_logprobs"] == pytest.approx(
+        expected["logprobs"]["token_logprobs"], abs=2e-3
+    )
+
+
+@pytest.mark.parametrize("kind", ["llama", "sliding_window", "mamba", "hybrid"])
+def test_every_memory_takes_drafts_or_leaves_them(zoo: Zoo, kind: str) -> None:
+    with open_llama(getattr(zoo, kind)) as llm:
+        expected = [text_of(llm, REPEATED, max_tokens=40) for _ in range(2)]
+    with open_llama(getattr(zoo, kind), draft_model=LlamaPromptLookupDecoding()) as llm:
+        assert [text_of(llm, REPEATED, max_tokens=40) for _ in range(2)] == expected
+
+
+def test_several_texts_are_drafted_together(zoo: Zoo) -> None:
+    prompts = [REPEATED, PROMPT, PROMPT[:20] * 2]
+    with open_llama(zoo.llama) as llm:
+        expected = [text_of(llm, prompt, max_tokens=40) for prompt in prompts]
+    with open_llama(zoo.llama, n_parallel=3, draft_model=LlamaPromptLookupDecoding()) as llm:
+        answer = complete(llm, prompts, max_tokens=40)
+        assert [choice["text"] for choice in answer["choices"]] == expected
+
+
+@pytest.mark.parametrize(
+    ("guess", "error", "message"),
+    [
+        (lambda ids: [9999], TokenError, "token 9999, but the vocabulary has 684 tokens"),
+        (lambda ids: [-1], TokenError, "the draft model gave token -1"),
+        (lambda ids: 1 / 0, ZeroDivisionError, "division by zero"),
+    ],
+)
+def test_what_a_draft_model_does_wrong_reaches_the_caller(
+    zoo: Zoo, guess: Any, error: type[Exception], message: str
+) -> None:
+    draft = Draft(guess)
+    with open_llama(zoo.llama) as llm:
+        expected = text_of(llm, PROMPT, max_tokens=20)
+    with open_llama(zoo.llama, draft_model=draft) as llm:
+        with pytest.raises(error, match=message):
+            complete(llm, PROMPT, max_tokens=20)
+        with pytest.raises(error, match=message):
+            list(complete(llm, PROMPT, max_tokens=20, stream=True))
+        draft.guess = lambda ids: [400]
+        assert text_of(llm, PROMPT, max_tokens=20) == expected
+
+
+def test_prompt_lookup_continues_what_was_seen() -> None:
+    lookup = LlamaPromptLookupDecoding(max_ngram_size=2, num_pred_tokens=3)
+    seen = [1, 2, 3, 4, 5, 9, 2]
+    assert lookup(np.array([*seen, 3], np.intc)).tolist() == [4, 5, 9]
+    assert lookup(np.array([*seen, 3, 4], np.intc)).tolist() == [5, 9, 2]
+    assert lookup(np.array([7, 8], np.intc)).tolist() == []
+    for sizes in ((0, 3), (2, 0)):
+        with pytest.raises(InvalidArgumentError, match="at least 1"):
+            LlamaPromptLookupDecoding(*sizes)
