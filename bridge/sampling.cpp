@@ -43,58 +43,69 @@ void all_candidates(candidates_t & to, const float * logits, int32_t n_vocab, bi
     }
 }
 
-// The highest logit of each block.
-VECTORIZED void block_maxima(float * to, const float * logits, int32_t n_vocab, int32_t block) {
-    for (int32_t first = 0; first < n_vocab; first += block) {
-        const int32_t end     = std::min(first + block, n_vocab);
-        float         highest = -INFINITY;
-        for (int32_t id = first; id < end; ++id) {
-            highest = logits[id] > highest ? logits[id] : highest;
+// The highest logit of each column, the row being broken into lines of so many columns.
+VECTORIZED void column_maxima(float * to, int32_t columns, const float * logits, int32_t n_vocab) {
+    std::fill_n(to, columns, -INFINITY);
+    int32_t first = 0;
+    for (; first + columns <= n_vocab; first += columns) {
+        for (int32_t i = 0; i < columns; ++i) {
+            to[i] = logits[first + i] > to[i] ? logits[first + i] : to[i];
         }
-        *to++ = highest;
+    }
+    for (int32_t i = 0; first + i < n_vocab; ++i) {
+        to[i] = logits[first + i] > to[i] ? logits[first + i] : to[i];
     }
 }
 
-// The n best in descending order, as a top-k sampler leaves them. The nth highest of the maxima of
-// blocks is a floor that at least n logits reach, and not many more. Both passes over the row have
-// no branch that depends on a single logit, which a processor would guess wrong.
-void best_candidates(candidates_t & to, const float * logits, int32_t n_vocab, int32_t n) {
-    const int32_t block = std::clamp(n_vocab / (8 * n), 16, 256);
-    const int32_t count = (n_vocab + block - 1) / block;
-    float         floor = -INFINITY;
-    static thread_local std::vector<float> maxima, sorted;
-    maxima.resize(count);
-    block_maxima(maxima.data(), logits, n_vocab, block);
-    if (count > n) {
-        sorted = maxima;
-        std::nth_element(sorted.begin(), sorted.begin() + (n - 1), sorted.end(), std::greater<float>());
-        floor = sorted[n - 1];
-    }
-    size_t size = 0;
-    for (int32_t i = 0; i < count; ++i) {
-        if (maxima[i] < floor) {
-            continue;
-        }
-        const int32_t first = i * block;
-        const int32_t end   = std::min(first + block, n_vocab);
-        if (to.size() < size + block) {
-            to.resize(2 * size + block);
-        }
+// Collects the tokens whose logits reach the floor, and returns how many there are. What depends on
+// a single logit is no branch, which a processor would guess wrong.
+VECTORIZED int32_t collect(llama_token_data * to, const float * logits, int32_t n_vocab, float floor) {
+    constexpr int32_t block = 64;
+    int32_t           size  = 0;
+    for (int32_t first = 0; first < n_vocab; first += block) {
+        const int32_t end     = std::min(first + block, n_vocab);
+        int32_t       reached = 0;
         for (int32_t id = first; id < end; ++id) {
-            to[size] = { id, logits[id], 0.0f };
-            size += logits[id] >= floor;
+            reached |= logits[id] >= floor;
+        }
+        if (reached != 0) {
+            for (int32_t id = first; id < end; ++id) {
+                to[size] = { id, logits[id], 0.0f };
+                size += logits[id] >= floor;
+            }
         }
     }
-    to.resize(size);
-    if (static_cast<int32_t>(size) < n) {  // a NaN reaches nothing
-        all_candidates(to, logits, n_vocab, {});
-        for (llama_token_data & each : to) {
+    return size;
+}
+
+// The n best in descending order, as a top-k sampler leaves them. The nth highest of the maxima of
+// columns is a floor that n logits reach, and few others.
+void best_candidates(candidates_t & to, const float * logits, int32_t n_vocab, int32_t n) {
+    static thread_local std::vector<float> maxima;
+    static thread_local candidates_t       reached;
+
+    const int32_t columns = std::max(256, (4 * n + 15) / 16 * 16);
+    float         floor   = -INFINITY;
+    if (columns < n_vocab) {
+        maxima.resize(columns);
+        column_maxima(maxima.data(), columns, logits, n_vocab);
+        std::nth_element(maxima.begin(), maxima.begin() + (n - 1), maxima.end(), std::greater<float>());
+        floor = maxima[n - 1];
+    }
+    if (static_cast<int32_t>(reached.size()) <= n_vocab) {
+        reached.resize(n_vocab + 1);
+    }
+    int32_t size = collect(reached.data(), logits, n_vocab, floor);
+    if (size < n) {  // a NaN reaches nothing
+        all_candidates(reached, logits, n_vocab, {});
+        for (llama_token_data & each : reached) {
             each.logit = std::isnan(each.logit) ? -INFINITY : each.logit;
         }
+        size = n_vocab;
     }
-    std::nth_element(to.begin(), to.begin() + (n - 1), to.end(), better);
-    to.resize(n);
-    std::sort(to.begin(), to.end(), better);
+    std::nth_element(reached.begin(), reached.begin() + (n - 1), reached.begin() + size, better);
+    std::sort(reached.begin(), reached.begin() + n, better);
+    to.assign(reached.begin(), reached.begin() + n);
 }
 
 // The same with biases: no other token than a biased one can come to the best, and for each that
