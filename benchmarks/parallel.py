@@ -21,7 +21,7 @@ from llama_cpp import llama_cpp as raw
 from llama_cpp.llama import Llama
 
 N_PARALLEL = (1, 2, 4, 8, 16)
-N_TOKENS = 150
+N_TOKENS = 400
 ROUNDS = 5
 TARGET = 0.9
 TARGET_AT = 8
@@ -84,7 +84,7 @@ def completion_seconds(llm: Llama, n: int, turn: int, *, stream: bool) -> float:
 
 def tokens_per_second(path: Path, n: int) -> dict[str, float]:
     """By name of the work."""
-    with Llama(str(path), n_ctx=256, n_parallel=n, verbose=False) as llm:
+    with Llama(str(path), n_ctx=512, n_parallel=n, verbose=False) as llm:
         best = dict.fromkeys(("bare", "completions", "streamed"), float("inf"))
         for turn in range(ROUNDS):
             best["bare"] = min(best["bare"], bare_seconds(llm, n, turn))

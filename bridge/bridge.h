@@ -48,15 +48,31 @@ BRIDGE_API struct llama_sampler * bridge_sampler_init_grammar(
         const char ** trigger_patterns, size_t n_trigger_patterns,
         const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error);
 
+// What chooses the tokens of one text. chain ends with a sampler that selects; grammar may be NULL.
+// n_best: the chain needs only so many of the best (1: it is greedy; k: it begins with top-k), 0: all.
+// biases are added to the logits first.
+struct bridge_token_sampler {
+    struct llama_sampler *   chain;
+    struct llama_sampler *   grammar;
+    const llama_logit_bias * biases;
+    int32_t                  n_biases;
+    int32_t                  n_best;
+    int32_t                  n_vocab;
+};
+
 // Chooses a token from a row of logits, and has chain and grammar accept it. The chain chooses first,
 // and only a token that the grammar refuses makes the grammar look at the whole row, as llama-server
 // does: looking at every token of the vocabulary takes longer than a decode.
-// chain ends with a sampler that selects; grammar may be NULL. n_best: the chain needs only so many of
-// the best (1: it is greedy; k: it begins with top-k), 0: all. biases are added to the logits first.
+// logits: NULL for those of batch entry idx of the last decode.
 BRIDGE_API llama_token bridge_sample(
-        struct llama_sampler * chain, struct llama_sampler * grammar, const float * logits,
-        int32_t n_vocab, int32_t n_best, const llama_logit_bias * biases, int32_t n_biases,
-        char ** error);
+        const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx,
+        const float * logits, char ** error);
+
+// The same for several texts: samplers[i] chooses after entry idx[i]. tokens and errors have n entries;
+// returns how many errors there are.
+BRIDGE_API int32_t bridge_sample_rows(
+        const struct bridge_token_sampler * samplers, struct llama_context * ctx,
+        const int32_t * idx, int32_t n, llama_token * tokens, char ** errors);
 
 // The log-probability of token, and the n_top likeliest ones with theirs, in descending order.
 BRIDGE_API float bridge_top_logprobs(

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <functional>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "bridge.h"
@@ -217,12 +218,19 @@ double log_sum_exp(const float * logits, int32_t n_vocab) {
 }  // namespace
 
 llama_token bridge_sample(
-        llama_sampler * chain, llama_sampler * grammar, const float * logits, int32_t n_vocab,
-        int32_t n_best, const llama_logit_bias * bias_data, int32_t n_biases, char ** error) {
+        const bridge_token_sampler * sampler, llama_context * ctx, int32_t idx, const float * logits,
+        char ** error) {
     return guarded(error, static_cast<llama_token>(LLAMA_TOKEN_NULL), [&] {
         static thread_local candidates_t row;
+        const auto [chain, grammar, bias_data, n_biases, n_best, n_vocab] = *sampler;
         const biases_t biases = { bias_data, n_biases };
         const bool some = 0 < n_best && n_best < n_vocab;
+        if (logits == nullptr) {
+            logits = llama_get_logits_ith(ctx, idx);
+        }
+        if (logits == nullptr) {
+            throw std::runtime_error("the last decode gave no logits for entry " + std::to_string(idx));
+        }
         if (some && n_biases > 0) {
             best_candidates(row, logits, n_vocab, n_best, biases);
         } else if (some) {
@@ -251,6 +259,17 @@ llama_token bridge_sample(
         }
         return token;
     });
+}
+
+int32_t bridge_sample_rows(
+        const bridge_token_sampler * samplers, llama_context * ctx, const int32_t * idx, int32_t n,
+        llama_token * tokens, char ** errors) {
+    int32_t n_errors = 0;
+    for (int32_t i = 0; i < n; ++i) {
+        tokens[i] = bridge_sample(&samplers[i], ctx, idx[i], nullptr, &errors[i]);
+        n_errors += errors[i] != nullptr;
+    }
+    return n_errors;
 }
 
 float bridge_top_logprobs(

@@ -16,6 +16,7 @@ from ..errors import (
     NoKVSlotError,
 )
 from ..handles import Batch, Context
+from ..handles.token_sampler import RowSampler, TokenSampler
 from .drafts import Drafter
 from .request import Call, FinishReason, Logprobs, Request
 from .scheduler import Chunk, plan, youngest
@@ -56,6 +57,7 @@ class Engine:
         self._budget = min(context.n_batch, context.n_ubatch)
         self._n_outputs = context.params.n_outputs_max or context.n_batch
         self._batch = Batch(self._budget)
+        self._row_sampler = RowSampler(len(self.slots))
         self._waiting: deque[Request] = deque()
         self._wheel = Wheel()
         self._needs_repair = False
@@ -249,6 +251,7 @@ class Engine:
         self._context.decode(self._batch)
 
     def _commit(self, chunks: Sequence[Chunk]) -> None:
+        chosen = self._choose_plain(chunks) if len(chunks) > 1 else {}
         index = 0
         for slot, count, outputs in chunks:
             request = slot.request
@@ -265,21 +268,43 @@ class Engine:
                 if outputs and not n_drafts:
                     self._commit_prompt(slot, request, first, count)
                 if slot.n_cached == len(slot.tokens):
-                    self._next_tokens(slot, request, index - 1 - n_drafts)
+                    self._next_tokens(slot, request, index - 1 - n_drafts, chosen.get(slot.id))
                 elif self.sequences.needs_checkpoints and len(slot.tokens) - slot.n_cached == 1:
                     self.sequences.save(slot)
             except Exception as error:
                 self._fail(slot, error)
                 self.sequences.repair(slot)
 
-    def _next_tokens(self, slot: Slot, request: Request, index: int) -> None:
+    def _choose_plain(self, chunks: Sequence[Chunk]) -> dict[int, int | LlamaError]:
+        """Choose the next tokens of those who need nothing else, by slot, in one native call."""
+        ids: list[int] = []
+        indices: list[int] = []
+        samplers: list[TokenSampler] = []
+        index = -1
+        for slot, count, _ in chunks:
+            index += count
+            request = slot.request
+            if request is None or request.has_hooks or slot.drafts or not request.max_tokens:
+                continue
+            if slot.n_cached + count == len(slot.tokens):
+                ids.append(slot.id)
+                indices.append(index)
+                samplers.append(request.sampler)
+        tokens = self._row_sampler.sample(self._context, samplers, indices)
+        return dict(zip(ids, tokens, strict=True))
+
+    def _next_tokens(
+        self, slot: Slot, request: Request, index: int, chosen: int | LlamaError | None
+    ) -> None:
         """Take the token after row ``index``, and one more for each draft that was right."""
+        if isinstance(chosen, LlamaError):
+            raise chosen
         if request.max_tokens == 0:
             self._finish(slot, "length")
             return
         drafts, slot.drafts = slot.drafts, []
         for draft in (*drafts, None):
-            token = self._choose(request, index)
+            token = self._choose(request, index) if chosen is None else chosen
             if token is None:
                 self._finish(slot, "stop")
                 break

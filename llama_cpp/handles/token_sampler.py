@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
 from ..errors import GrammarError, InvalidArgumentError, LlamaError
+from ..native.generated.bridge import bridge_token_sampler
 from . import checks
 from .backend import bridge, take_string
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from .context import Context
     from .sampler import Sampler, SamplerChain
 
-# NULL that is known to be a sampler's: a plain None would be looked at more closely at each call.
-_NO_GRAMMAR = raw.llama_sampler_p(0)
+# NULL that is known to be a context's: a plain None would be looked at more closely at each call.
+_NO_CONTEXT = raw.llama_context_p(0)
 _FLOATS = ctypes.POINTER(ctypes.c_float)
 
 
@@ -56,9 +57,16 @@ class TokenSampler:
         self.chain = chain
         self.grammar = grammar
         self._n_vocab = n_vocab
-        self._n_best = n_best
-        self._biases = _bias_array(biases or {}, n_vocab)
+        self._native = bridge_token_sampler(
+            chain=chain.pointer,
+            grammar=None if grammar is None else grammar.pointer,
+            biases=_bias_array(biases or {}, n_vocab),
+            n_biases=len(biases or {}),
+            n_best=n_best,
+            n_vocab=n_vocab,
+        )
         self._sample = bridge("bridge_sample")
+        self._error = ctypes.c_char_p()
 
     def sample(self, context: Context, index: int) -> int:
         """Choose a token for the batch entry ``index`` of the last decode, and accept it.
@@ -70,10 +78,9 @@ class TokenSampler:
         """
         pointer = context.acquire()
         try:
-            row = raw.llama_get_logits_ith(pointer, index)
-            if not row or context.model.n_vocab != self._n_vocab:
-                raise InvalidArgumentError(f"the last decode gave no logits for entry {index}")
-            return self._choose(row)
+            if context.model.n_vocab != self._n_vocab:
+                raise InvalidArgumentError("the context is of a model with another vocabulary")
+            return self._choose(pointer, index, None)
         finally:
             context.release()
 
@@ -92,7 +99,7 @@ class TokenSampler:
             raise InvalidArgumentError(
                 f"a row of logits has shape ({self._n_vocab},), not {row.shape}"
             )
-        return self._choose(row.ctypes.data_as(_FLOATS))
+        return self._choose(_NO_CONTEXT, 0, row.ctypes.data_as(_FLOATS))
 
     def close(self) -> None:
         """Free the samplers."""
@@ -100,23 +107,90 @@ class TokenSampler:
         if self.grammar is not None:
             self.grammar.close()
 
-    def _choose(self, row: Any) -> int:
-        error = ctypes.c_char_p()
-        chain, grammar = self.chain, self.grammar
-        chain_pointer = chain.acquire()
+    def _choose(self, context: Any, index: int, row: Any) -> int:
+        error = self._error
+        self._acquire()
         try:
-            grammar_pointer = _NO_GRAMMAR if grammar is None else grammar.pointer
-            token: int = self._sample(
-                chain_pointer, grammar_pointer, row, self._n_vocab, self._n_best, self._biases,
-                len(self._biases), error,
-            )  # fmt: skip
+            token: int = self._sample(self._native, context, index, row, error)
         finally:
-            chain.release()
+            self._release()
         if error:
-            message = take_string(error)
-            kind = GrammarError if grammar is not None else LlamaError
-            raise kind(f"no token can be sampled: {message}")
+            raise self._failure(take_string(error))
         return token
+
+    def _failure(self, message: str) -> LlamaError:
+        if message.startswith("the last decode"):
+            return InvalidArgumentError(message)
+        kind = LlamaError if self.grammar is None else GrammarError
+        return kind(f"no token can be sampled: {message}")
+
+    def _acquire(self) -> None:
+        self.chain.acquire()
+        if self.grammar is not None:
+            try:
+                self.grammar.acquire()
+            except BaseException:
+                self.chain.release()
+                raise
+
+    def _release(self) -> None:
+        if self.grammar is not None:
+            self.grammar.release()
+        self.chain.release()
+
+
+class RowSampler:
+    """Chooses the next tokens of several texts in one native call.
+
+    Args:
+        n_rows: How many texts at most.
+    """
+
+    def __init__(self, n_rows: int) -> None:
+        self._natives = (bridge_token_sampler * n_rows)()
+        self._indices = (ctypes.c_int32 * n_rows)()
+        self._tokens = (ctypes.c_int32 * n_rows)()
+        self._errors = (ctypes.c_char_p * n_rows)()
+        self._sample_rows = bridge("bridge_sample_rows")
+
+    def sample(
+        self, context: Context, samplers: Sequence[TokenSampler], indices: Sequence[int]
+    ) -> list[int | LlamaError]:
+        """Choose a token for each batch entry of the last decode, and have its sampler accept it.
+
+        Args:
+            context: Its last decode gave the logits.
+            samplers: One per text.
+            indices: As many batch entries.
+
+        Returns:
+            The tokens; in place of one that cannot be chosen what ``TokenSampler.sample`` raises.
+        """
+        acquired = 0
+        pointer = context.acquire()
+        try:
+            for i, (sampler, index) in enumerate(zip(samplers, indices, strict=True)):
+                sampler._acquire()
+                acquired += 1
+                self._natives[i], self._indices[i] = sampler._native, index
+            n_errors = self._sample_rows(
+                self._natives, pointer, self._indices, acquired, self._tokens, self._errors
+            )
+        finally:
+            for sampler in samplers[:acquired]:
+                sampler._release()
+            context.release()
+        tokens: list[int | LlamaError] = list(self._tokens[:acquired])
+        if n_errors:
+            for i, sampler in enumerate(samplers):
+                if self._errors[i] is not None:
+                    tokens[i] = sampler._failure(self._take_error(i))
+        return tokens
+
+    def _take_error(self, index: int) -> str:
+        # Reading an entry of the array copies its text; its address is what is to be freed.
+        address = ctypes.c_void_p.from_buffer(self._errors, index * ctypes.sizeof(ctypes.c_void_p))
+        return take_string(ctypes.cast(address, ctypes.c_char_p))
 
 
 def _bias_array(biases: Mapping[int, float], n_vocab: int) -> Any:

@@ -54,6 +54,41 @@ def token_ids_that_are_none_are_refused_at_once(files: Files) -> None:
 
 
 @cases.add
+def columns_that_do_not_fit_leave_the_batch_empty(files: Files) -> None:
+    good: tuple[Any, ...] = ([5, 6], [0, 1], [0, 0], [False, True])
+    batch = Batch(2)
+    for column, bad, kind in (
+        (0, [5, -1], TokenError), (0, [5, 2**31], TokenError), (0, [5, "x"], TokenError),
+        (1, [0, -1], SequenceError), (1, [0, 2**31], SequenceError), (1, [0, None], SequenceError),
+        (2, [-1, 0], SequenceError), (2, [0, 1.5], SequenceError), (0, [5], BatchError),
+        (1, [0], BatchError), (2, [0] * 3, BatchError), (3, [], BatchError),
+    ):  # fmt: skip
+        columns = [*good[:column], bad, *good[column + 1 :]]
+        batch.fill(*good)
+        with pytest.raises(kind):
+            batch.fill(*columns)
+        assert len(batch) in (0, 2)
+    with pytest.raises(BatchError, match="do not fit"):
+        batch.fill([5] * 3, [0, 1, 2], [0] * 3, [True] * 3)
+    with pytest.raises(BatchError, match="use add_embeddings"):
+        Batch(2, embd=4).fill(*good)
+
+
+@cases.add
+def columns_are_what_single_tokens_are(files: Files) -> None:
+    for n_seq_max in (1, 3):
+        filled, added = Batch(8, n_seq_max), Batch(8, n_seq_max)
+        filled.fill([9] * 8, [9] * 8, [9] * 8, [False] * 8)
+        filled.fill([5, 6, 7], [0, 1, 0], [0, 0, 1], [False, True, True])
+        for entry in ((5, 0, (0,), False), (6, 1, (0,), True), (7, 0, (1,), True)):
+            added.add(*entry)
+        for name in ("tokens", "positions", "n_seq_ids", "outputs"):
+            assert getattr(filled, name)[:3].tolist() == getattr(added, name)[:3].tolist()
+        assert filled.seq_ids[:3, 0].tolist() == added.seq_ids[:3, 0].tolist()
+        assert len(filled) == len(added) == 3
+
+
+@cases.add
 def true_and_numpy_integers_count_as_token_ids(files: Files) -> None:
     batch = Batch(8)
     batch.add(True, 0)

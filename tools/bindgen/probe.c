@@ -863,5 +863,12 @@ int main(void) {
     VALUE(MTMD_GEN_PROCESS_TYPE_GEN_WAV);
     VALUE(MTMD_HELPER_GEN_AUDIO_OUTTYPE_PCM);
     VALUE(MTMD_HELPER_GEN_AUDIO_OUTTYPE_WAV);
+    RECORD(bridge_token_sampler, struct bridge_token_sampler);
+    MEMBER(bridge_token_sampler, struct bridge_token_sampler, chain);
+    MEMBER(bridge_token_sampler, struct bridge_token_sampler, grammar);
+    MEMBER(bridge_token_sampler, struct bridge_token_sampler, biases);
+    MEMBER(bridge_token_sampler, struct bridge_token_sampler, n_biases);
+    MEMBER(bridge_token_sampler, struct bridge_token_sampler, n_best);
+    MEMBER(bridge_token_sampler, struct bridge_token_sampler, n_vocab);
     return 0;
 }

@@ -5,7 +5,7 @@
 
 """The C declarations of bridge.h."""
 
-from ctypes import POINTER, c_bool, c_char_p, c_float, c_int32, c_size_t, c_void_p
+from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_size_t, c_void_p
 
 from ..bind import Nullable, Pointer, Signature
 from .llama import (
@@ -17,6 +17,10 @@ from .llama import (
 )
 
 
+class bridge_token_sampler(Structure):
+    """``struct bridge_token_sampler``"""
+
+
 class bridge_chat_templates_p(Pointer):
     """``struct bridge_chat_templates *``"""
 
@@ -25,11 +29,22 @@ class bridge_chat_parser_p(Pointer):
     """``struct bridge_chat_parser *``"""
 
 
+bridge_token_sampler_p = POINTER(bridge_token_sampler)
+
 _c_char_p_p = POINTER(c_char_p)
 _c_int32_p = POINTER(c_int32)
 _c_float_p = POINTER(c_float)
 
-_nullable_llama_sampler_p = Nullable(llama_sampler_p)
+bridge_token_sampler._fields_ = [
+    ("chain", c_void_p),
+    ("grammar", c_void_p),
+    ("biases", llama_logit_bias_p),
+    ("n_biases", c_int32),
+    ("n_best", c_int32),
+    ("n_vocab", c_int32),
+]
+
+_nullable_llama_context_p = Nullable(llama_context_p)
 
 SIGNATURES: dict[str, Signature] = {
     "bridge_string_free": (
@@ -74,63 +89,64 @@ SIGNATURES: dict[str, Signature] = {
     ),
     "bridge_sample": (
         c_int32,
-        (
-            llama_sampler_p,
-            _nullable_llama_sampler_p,
-            _c_float_p,
-            c_int32,
-            c_int32,
-            llama_logit_bias_p,
-            c_int32,
-            _c_char_p_p,
-        ),
-        "llama_token bridge_sample(struct llama_sampler * chain, struct llama_sampler * grammar, const float * logits, int32_t n_vocab, int32_t n_best, const llama_logit_bias * biases, int32_t n_biases, char ** error)  [bridge.h:56]",
+        (bridge_token_sampler_p, _nullable_llama_context_p, c_int32, _c_float_p, _c_char_p_p),
+        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:67]",
+    ),
+    "bridge_sample_rows": (
+        c_int32,
+        (bridge_token_sampler_p, llama_context_p, _c_int32_p, c_int32, _c_int32_p, _c_char_p_p),
+        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:73]",
     ),
     "bridge_top_logprobs": (
         c_float,
         (_c_float_p, c_int32, c_int32, c_int32, _c_int32_p, _c_float_p),
-        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:62]",
+        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:78]",
     ),
     "bridge_chat_templates_init": (
         bridge_chat_templates_p,
         (c_char_p, c_char_p, c_char_p, _c_char_p_p),
-        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:72]",
+        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:88]",
     ),
     "bridge_chat_templates_free": (
         None,
         (bridge_chat_templates_p,),
-        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:75]",
+        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:91]",
     ),
     "bridge_chat_templates_describe": (
         None,
         (bridge_chat_templates_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:78]",
+        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:94]",
     ),
     "bridge_chat_templates_apply": (
         None,
         (bridge_chat_templates_p, c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:88]",
+        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:104]",
     ),
     "bridge_chat_parser_init": (
         bridge_chat_parser_p,
         (c_char_p, _c_char_p_p),
-        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:98]",
+        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:114]",
     ),
     "bridge_chat_parser_free": (
         None,
         (bridge_chat_parser_p,),
-        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:100]",
+        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:116]",
     ),
     "bridge_chat_parser_parse": (
         None,
         (bridge_chat_parser_p, c_char_p, c_size_t, c_bool, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:104]",
+        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:120]",
     ),
     "bridge_json_schema_to_gbnf": (
         None,
         (c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error)  [bridge.h:109]",
+        "void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error)  [bridge.h:125]",
     ),
 }
 
-__all__ = ["bridge_chat_parser_p", "bridge_chat_templates_p"]
+__all__ = [
+    "bridge_chat_parser_p",
+    "bridge_chat_templates_p",
+    "bridge_token_sampler",
+    "bridge_token_sampler_p",
+]

@@ -2,13 +2,24 @@
 # from bridge.h.
 # Do not edit: change tools/bindgen and run `make bindings`.
 
+from ctypes import Structure, _Pointer
 from typing import Any, Final
 
 from ..bind import Pointer, Signature
 from .llama import llama_context_p, llama_model_p, llama_sampler_p, llama_vocab_p
 
+class bridge_token_sampler(Structure):
+    chain: int | None
+    grammar: int | None
+    biases: Any
+    n_biases: int
+    n_best: int
+    n_vocab: int
+
 class bridge_chat_templates_p(Pointer): ...
 class bridge_chat_parser_p(Pointer): ...
+
+bridge_token_sampler_p: type[_Pointer[bridge_token_sampler]]
 
 SIGNATURES: Final[dict[str, Signature]]
 
@@ -34,15 +45,10 @@ def bridge_sampler_init_grammar(
     /,
 ) -> llama_sampler_p | None: ...
 def bridge_sample(
-    chain: llama_sampler_p,
-    grammar: llama_sampler_p | None,
-    logits: Any,
-    n_vocab: int,
-    n_best: int,
-    biases: Any,
-    n_biases: int,
-    error: Any,
-    /,
+    sampler: Any, ctx: llama_context_p | None, idx: int, logits: Any, error: Any, /
+) -> int: ...
+def bridge_sample_rows(
+    samplers: Any, ctx: llama_context_p, idx: Any, n: int, tokens: Any, errors: Any, /
 ) -> int: ...
 def bridge_top_logprobs(
     logits: Any, n_vocab: int, token: int, n_top: int, ids: Any, logprobs: Any, /
@@ -84,9 +90,12 @@ __all__ = [
     "bridge_json_schema_to_gbnf",
     "bridge_model_save",
     "bridge_sample",
+    "bridge_sample_rows",
     "bridge_sampler_accept",
     "bridge_sampler_init_grammar",
     "bridge_sampler_sample",
     "bridge_string_free",
+    "bridge_token_sampler",
+    "bridge_token_sampler_p",
     "bridge_top_logprobs",
 ]
