@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +16,16 @@ from zoo_vocab import upstream_vocab
 from llama_cpp.models import tinychat
 
 _FOLDER = Path(tempfile.gettempdir()) / "llama-cpp-python-benchmarks"
+
+
+NAMES = ("tinychat", "32k", "128k")
+
+
+def model_name(text: str) -> str:
+    """Check an argument of the command line."""
+    if text not in NAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(NAMES)}")
+    return text
 
 
 def model_paths() -> dict[str, Path]:

@@ -1,6 +1,6 @@
 """How many tokens per second concurrent completions give together.
 
-Run it with ``.venv/bin/python benchmarks/parallel.py``; it takes about a minute. The measure is
+Run it with ``.venv/bin/python benchmarks/parallel.py``; it takes about four minutes. The measure is
 ``llama_decode`` alone: the same prompts, then the same number of one-token steps in one batch for
 all sequences, in the same context settings, without choosing a single token. Completions run one
 per thread; "streamed" ones are taken token by token.
@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from models import model_paths
+from models import NAMES, model_name, model_paths
 from plot import save_bars
 
 from llama_cpp import llama_cpp as raw
 from llama_cpp.llama import Llama
 
 N_PARALLEL = (1, 2, 4, 8, 16)
-N_TOKENS = 400
-ROUNDS = 5
+# Tokens per request, and rounds of which the best counts: fewer of both for a slow model.
+WORK = {"tinychat": (400, 6), "32k": (400, 4), "128k": (100, 2)}
 TARGET = 0.9
 TARGET_AT = 8
 
@@ -33,7 +33,7 @@ def prompt(number: int, turn: int) -> list[int]:
     return list(range(first, first + 16))
 
 
-def bare_seconds(llm: Llama, n: int, turn: int) -> float:
+def bare_seconds(llm: Llama, n: int, n_tokens: int, turn: int) -> float:
     """``llama_decode`` alone, on a context like that of ``llm``."""
     params = raw.llama_context_params.from_buffer_copy(llm.context_params)
     context: Any = raw.llama_init_from_model(llm.model, params)
@@ -53,7 +53,7 @@ def bare_seconds(llm: Llama, n: int, turn: int) -> float:
     start = time.perf_counter()
     fill([(t, p, s, p == size - 1) for s in range(n) for p, t in enumerate(prompts[s])])
     raw.llama_decode(context, batch)
-    for position in range(size, size + N_TOKENS - 1):
+    for position in range(size, size + n_tokens - 1):
         fill([(500 + s, position, s, True) for s in range(n)])
         raw.llama_decode(context, batch)
     raw.llama_synchronize(context)
@@ -63,11 +63,11 @@ def bare_seconds(llm: Llama, n: int, turn: int) -> float:
     return seconds
 
 
-def completion_seconds(llm: Llama, n: int, turn: int, *, stream: bool) -> float:
+def completion_seconds(llm: Llama, n: int, n_tokens: int, turn: int, *, stream: bool) -> float:
     """One completion per thread, from the first one's start to the last one's end."""
 
     def complete(number: int) -> None:
-        chosen: Any = {"max_tokens": N_TOKENS, "seed": number, "ignore_eos": True}
+        chosen: Any = {"max_tokens": n_tokens, "seed": number, "ignore_eos": True}
         answer: Any = llm(prompt(number, turn), stream=stream, **chosen)
         if stream:
             for _ in answer:
@@ -82,38 +82,38 @@ def completion_seconds(llm: Llama, n: int, turn: int, *, stream: bool) -> float:
     return time.perf_counter() - start
 
 
-def tokens_per_second(path: Path, n: int) -> dict[str, float]:
+def tokens_per_second(path: Path, n: int, n_tokens: int, rounds: int) -> dict[str, float]:
     """By name of the work."""
     with Llama(str(path), n_ctx=512, n_parallel=n, verbose=False) as llm:
         best = dict.fromkeys(("bare", "completions", "streamed"), float("inf"))
-        for turn in range(ROUNDS):
-            best["bare"] = min(best["bare"], bare_seconds(llm, n, turn))
+        for turn in range(rounds):
+            best["bare"] = min(best["bare"], bare_seconds(llm, n, n_tokens, turn))
             for i, name in enumerate(("completions", "streamed")):
-                seconds = completion_seconds(llm, n, 2 * turn + i, stream=name == "streamed")
+                seconds = completion_seconds(llm, n, n_tokens, 2 * turn + i, stream=bool(i))
                 best[name] = min(best[name], seconds)
-    return {name: n * N_TOKENS / seconds for name, seconds in best.items()}
+    return {name: n * n_tokens / seconds for name, seconds in best.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", default=["tinychat", "32k", "128k"])
+    parser.add_argument("models", nargs="*", type=model_name, default=NAMES)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the figures too")
     options = parser.parse_args()
     paths = model_paths()
     bars: dict[str, dict[str, float]] = {}
-    missed = False
+    verdicts = []
     print(f"{'model':10} {'requests':>8} {'bare':>8} {'whole':>8} {'ratio':>6} {'streamed':>8}"
           f" {'ratio':>6}   tokens/s")  # fmt: skip
     for model in options.models:
         for n in N_PARALLEL:
-            speeds = tokens_per_second(paths[model], n)
+            speeds = tokens_per_second(paths[model], n, *WORK[model])
             bare, whole, streamed = speeds.values()
-            missed |= n == TARGET_AT and whole / bare < TARGET
+            if n == TARGET_AT:
+                verdicts.append(f"{model} {whole / bare:.2f}")
             print(f"{model:10} {n:8} {bare:8.0f} {whole:8.0f} {whole / bare:6.2f} {streamed:8.0f}"
                   f" {streamed / bare:6.2f}")  # fmt: skip
             bars[f"{model} x {n}"] = speeds
-    verdict = "missed" if missed else "met"
-    print(f"the target, {TARGET} of the bare loop with {TARGET_AT} requests, is {verdict}")
+    print(f"{TARGET_AT} requests, target {TARGET} of the bare loop: {', '.join(verdicts)}")
     if options.plot:
         save_bars(options.plot, "Concurrent completions", "tokens/s", bars)
 

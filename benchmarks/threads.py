@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from models import model_paths
+from models import NAMES, model_name, model_paths
 from plot import save_bars
 
 from llama_cpp import llama_cpp as raw
@@ -105,7 +105,7 @@ def changing_threads(path: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", default=["tinychat", "32k", "128k"])
+    parser.add_argument("models", nargs="*", type=model_name, default=NAMES)
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the figures too")
     options = parser.parse_args()
     paths = model_paths()
