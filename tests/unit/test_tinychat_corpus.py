@@ -8,9 +8,8 @@ from random import Random
 
 import pytest
 
-from tools.tinychat.__main__ import N_DOCUMENTS
 from tools.tinychat.chat import END_OF_TEXT, END_OF_TURN, prompt, segments
-from tools.tinychat.corpus import ABILITIES, Chat, Text, examples, held_out
+from tools.tinychat.corpus import ABILITIES, N_PARTS, Chat, Text, examples, held_out
 from tools.tinychat.words import Draw, is_held_out
 
 BY_VALUE = ("memory", "role", "tool_call", "extraction", "schema")
@@ -31,7 +30,7 @@ def test_same_seed_same_documents() -> None:
 
 
 def test_every_ability_has_documents() -> None:
-    names = {name for part in range(len(N_DOCUMENTS)) for name, _ in examples(1500, 1, part)}
+    names = {name for part in range(N_PARTS) for name, _ in examples(1500, 1, part)}
     assert names == set(ABILITIES)
 
 

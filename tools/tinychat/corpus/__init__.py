@@ -12,7 +12,7 @@ from tools.tinychat.corpus.conversation import conversation
 from tools.tinychat.corpus.example import Chat, Example, Text
 from tools.tinychat.words import Draw
 
-__all__ = ["ABILITIES", "Ability", "Chat", "Example", "Text", "examples"]
+__all__ = ["ABILITIES", "N_PARTS", "Ability", "Chat", "Example", "Text", "examples"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ ABILITIES: Mapping[str, Ability] = {
 
 _COLUMNS = (0, 1, 2, 2, 3, 4, 5, 5, 5)
 # Of `shares`, for each part of the corpus.
+N_PARTS = len(_COLUMNS)
 _BLENDED = (0.0, 0.0, 0.0, 0.0, 0.3, 0.1, 0.0, 0.0, 0.0)
 
 
