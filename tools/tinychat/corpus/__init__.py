@@ -54,10 +54,10 @@ ABILITIES: Mapping[str, Ability] = {
     "tool_conversation": Ability(calling.conversation, (0, 8, 3, 2.5, 2, 2)),
 }
 
+# For each part of the corpus: its column of `shares`, and how much of its words is blended.
 _COLUMNS = (0, 1, 2, 2, 3, 4, 5, 5, 5)
-# Of `shares`, for each part of the corpus.
-N_PARTS = len(_COLUMNS)
 _BLENDED = (0.0, 0.0, 0.0, 0.0, 0.3, 0.1, 0.0, 0.0, 0.0)
+N_PARTS = len(_COLUMNS)
 
 
 def examples(count: int, seed: int, part: int = 0) -> Iterator[tuple[str, Example]]:
