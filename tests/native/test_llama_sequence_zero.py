@@ -27,18 +27,6 @@ UNKNOWN = "not known: evaluate a token first"
 
 
 @pytest.fixture(scope="module")
-def shared(zoo: Zoo) -> Iterator[Llama]:
-    with open_llama(zoo.llama) as model:
-        yield model
-
-
-@pytest.fixture
-def llm(shared: Llama) -> Llama:
-    shared.reset()
-    return shared
-
-
-@pytest.fixture(scope="module")
 def keeper(zoo: Zoo) -> Iterator[Llama]:
     """One that keeps the logits of all tokens."""
     with open_llama(zoo.llama, logits_all=True) as model:

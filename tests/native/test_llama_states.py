@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,6 @@ from zoo import Zoo
 
 from llama_cpp.errors import StateError
 from llama_cpp.llama import Llama, LlamaState
-
-
-@pytest.fixture(scope="module")
-def shared(zoo: Zoo) -> Iterator[Llama]:
-    with open_llama(zoo.llama) as model:
-        yield model
-
-
-@pytest.fixture
-def llm(shared: Llama) -> Llama:
-    shared.reset()
-    return shared
 
 
 def greedy(llm: Llama, tokens: Any, count: int, **options: Any) -> list[int]:
