@@ -162,8 +162,9 @@ class Run:
         for number, prompt in enumerate(prompts):
             for copy in range(options.n):
                 text = texts[number] if texts else ""
-                seed = (params.seed + copy) % (2**32 - 1) if copy else params.seed
-                self._add(generator, prompt, text, replace(params, seed=seed))
+                seed = (params.seed + copy) % (2**32 - 1)
+                own = replace(params, seed=seed) if copy else params
+                self._add(generator, prompt, text, own)
         try:
             self._call: Call = self._engine.submit([choice.request for choice in self.choices])
         except BaseException:

@@ -42,7 +42,8 @@ def plan(
         if len(slot.tokens) - slot.n_cached > 1:
             prompts.append(slot)
         elif budget > 0:
-            del slot.drafts[max(0, min(budget - 1, spare)) :]
+            if slot.drafts:
+                del slot.drafts[max(0, min(budget - 1, spare)) :]
             count = 1 + len(slot.drafts)
             chunks.append(Chunk(slot, count, count > 1))
             budget -= count
