@@ -254,7 +254,7 @@ class LlamaChat(LlamaSequence):
             ContextError: The model was created without ``embedding=True``.
             InvalidArgumentError: There is no text.
         """
-        texts = [input] if isinstance(input, str) else list(input)
+        texts = [input] if isinstance(input, str) else input
         rows, count = self.embed(texts, return_count=True)
         data = [
             {"object": "embedding", "embedding": row, "index": index}
@@ -299,7 +299,9 @@ class LlamaChat(LlamaSequence):
         context = self._ctx.handle
         if not context.params.embeddings:
             raise ContextError("create the model with embedding=True to embed with it")
-        texts = [input] if isinstance(input, str) else list(input)
+        texts = [input] if isinstance(input, str) else input
+        if not isinstance(texts, list | tuple):
+            raise InvalidArgumentError(f"input={input!r} must be a text or a list of texts")
         vocab = self._model.vocab_handle
         prompts = [vocab.tokenize(text, parse_special=True) for text in texts]
         if not prompts or not all(prompts):

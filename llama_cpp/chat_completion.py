@@ -399,6 +399,10 @@ def template_options(
 
 
 def _schema(response_format: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if not isinstance(response_format, Mapping | None):
+        raise InvalidArgumentError(
+            f'response_format={response_format!r} must be a dict like {{"type": "json_object"}}'
+        )
     kind = None if response_format is None else response_format.get("type", "text")
     if response_format is None or kind == "text":
         return None

@@ -430,4 +430,9 @@ def _grammar(options: Options, model: Model) -> Any:
 def _as_list(hooks: Any, kind: Any) -> Any:
     if hooks is None or (isinstance(hooks, list) and not hooks):
         return None
-    return hooks if isinstance(hooks, kind) else kind(hooks if isinstance(hooks, list) else [hooks])
+    listed = hooks if isinstance(hooks, list) else [hooks]
+    if not all(map(callable, listed)):
+        raise InvalidArgumentError(
+            f"logits processors and stopping criteria must be callable, and {hooks!r} is not"
+        )
+    return hooks if isinstance(hooks, kind) else kind(listed)

@@ -45,6 +45,8 @@ class Prompts:
             TokenError: An id is not in the vocabulary.
             TextError: A text cannot be tokenized.
         """
+        if suffix is not None and not isinstance(suffix, str):
+            raise InvalidArgumentError(f"suffix={suffix!r} must be a text")
         return [self._one(each, suffix) for each in _listed(prompt)]
 
     def texts(self, prompt: Prompt) -> list[str]:

@@ -123,7 +123,7 @@ OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"grammar": "root ::= ("}, GrammarError, "line 1, column 11"),
     ({"grammar": 'root ::= "\\x00"'}, GrammarError, "the grammar allows no token here"),
     ({"logits_processor": raising}, LookupError, "no such word"),
-    ({"logits_processor": [5]}, TypeError, "'int' object is not callable"),
+    ({"logits_processor": [5]}, InvalidArgumentError, "must be callable"),
     ({"stopping_criteria": [raising]}, LookupError, "no such word"),
     ({"tempreture": 1}, TypeError, "'tempreture'; did you mean 'temperature'?"),
     ({"mirostat": 1}, TypeError, "'mirostat'; did you mean 'mirostat_"),
@@ -241,3 +241,34 @@ def test_everything_is_refused_after_the_end(zoo: Zoo) -> None:
         with pytest.raises(ClosedError):
             pytest.fail(f"{name} gave {call()!r}")
     llm.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"suffix": 5}, "suffix=5 must be a text"),
+        ({"logits_processor": 5}, "must be callable, and 5 is not"),
+        ({"stopping_criteria": [len, 5]}, "must be callable"),
+    ],
+)
+def test_arguments_of_another_kind_are_named(
+    llm: Llama, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        llm.create_completion("x", **arguments)
+
+
+def test_a_response_format_is_a_dict(llm: Llama) -> None:
+    with pytest.raises(InvalidArgumentError, match="must be a dict like"):
+        llm.create_chat_completion(
+            [{"role": "user", "content": "x"}],
+            response_format="json_object",  # type: ignore[arg-type]
+        )
+
+
+@pytest.mark.parametrize("texts", [5, None, {"a": 1}, b"bytes"])
+def test_what_is_embedded_is_text(zoo: Zoo, texts: Any) -> None:
+    with open_llama(zoo.llama, embedding=True) as model:
+        for embed in (model.embed, model.create_embedding):
+            with pytest.raises(InvalidArgumentError, match="must be a text or a list of texts"):
+                embed(texts)
