@@ -106,8 +106,8 @@ class Llama(LlamaChat):
         verbose: Whether the engine's messages reach ``logging`` as they come.
         n_parallel: Sequences that are decoded together, each of ``n_ctx`` tokens.
         context_shift: Whether a text that fills the context goes on, without its older half.
-        poll: How eagerly worker threads look for work between tokens: 0 sleeps, 100 spins. Less
-            is faster where other processes want the same cores.
+        poll: How eagerly worker threads look for work between tokens: 0 sleeps, 100 spins. Where
+            another model computes at the same time, fewer ``n_threads`` help, not this.
         progress: Is told the loaded fraction, 0 to 1, and returns False to stop; True shows a
             bar on a terminal.
         kwargs: Accepted for scripts of other versions; a warning names them.
