@@ -23,7 +23,7 @@ from .llama_types import (
     CreateEmbeddingResponse,
 )
 from .prompt import Prompts
-from .sampling.options import sampling_params
+from .sampling.options import NAMED, sampling_params
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -175,7 +175,7 @@ class LlamaChat(LlamaSequence):
         is_told = "enable_thinking" in (template["chat_template_kwargs"] or {})
         if template["enable_thinking"] is None and not is_told:
             template["enable_thinking"] = self._thinks_by_default
-        known = {name: rest.pop(name) for name in _SAMPLING}
+        known = {name: rest.pop(name) for name in NAMED}
         known["penalty_last_n"] = self.last_n_tokens_size
         conversation = Conversation(templates, self._model.vocab_handle, messages, template)
         return ChatCompletionJob(
@@ -335,8 +335,4 @@ class LlamaChat(LlamaSequence):
 _TEMPLATE_OPTIONS = (
     "parallel_tool_calls", "enable_thinking", "reasoning_format", "continue_final_message",
     "chat_template_kwargs",
-)  # fmt: skip
-_SAMPLING = (
-    "temperature", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty",
-    "repeat_penalty", "top_k", "mirostat_mode", "mirostat_tau", "mirostat_eta", "logit_bias",
 )  # fmt: skip

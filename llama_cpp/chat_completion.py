@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from .completion import Choice, Generator, Options, Run
+from .completion import Choice, Generator, Job, Options, Run
 from .errors import ChatTemplateError, InvalidArgumentError
 from .handles import ChatTemplates, ReplyParser, Vocab
 from .llama_grammar import LlamaGrammar
@@ -117,7 +117,7 @@ class Conversation:
         return ReplyParser(self._rendered)
 
 
-class ChatCompletionJob:
+class ChatCompletionJob(Job):
     """One call of ``create_chat_completion``, which begins when its result is asked for.
 
     Args:
@@ -146,27 +146,22 @@ class ChatCompletionJob:
         after: Callable[[], None],
     ) -> None:
         self._conversation = conversation
-        self._before, self._after = before, after
+        self._after = after
         options = conversation.options(options)
         self._wants_logprobs = options.logprobs is not None
-        self._start: Callable[[], Run] = lambda: Run(
-            generator, [conversation.prompt], params, options
-        )
+
+        def start() -> Run:
+            before(conversation.prompt)
+            return Run(generator, [conversation.prompt], params, options)
+
+        super().__init__(start)
         self._legacy = legacy
         self._include_usage = include_usage
-        self._run: Run | None = None
-        self._is_cancelled = False
         self._head: Any = {
             "id": f"chatcmpl-{uuid.uuid4()}",
             "created": int(time.time()),
             "model": model_name,
         }
-
-    def cancel(self) -> None:
-        """Stop, from any thread; what waits for the result gets what there is."""
-        self._is_cancelled = True
-        if self._run is not None:
-            self._run.close()
 
     def result(self) -> CreateChatCompletionResponse:
         """Wait for all replies and return them in OpenAI's shape.
@@ -230,13 +225,6 @@ class ChatCompletionJob:
                 yield cast("CreateChatCompletionStreamResponse", {**last, "usage": run.usage})
         finally:
             parts.close()
-
-    def _begin(self) -> Run:
-        self._before(self._conversation.prompt)
-        self._run = run = self._start()
-        if self._is_cancelled:
-            run.close()
-        return run
 
     def _reason(self, choice: Choice, message: Mapping[str, Any]) -> str | None:
         reason = choice.request.finish_reason

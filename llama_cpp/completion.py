@@ -293,7 +293,32 @@ class Run:
         ]
 
 
-class CompletionJob:
+class Job:
+    """A call that begins when its result is asked for.
+
+    Args:
+        start: Begins the texts.
+    """
+
+    def __init__(self, start: Callable[[], Run]) -> None:
+        self._start = start
+        self._run: Run | None = None
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Stop, from any thread; what waits for the result gets what there is."""
+        self._is_cancelled = True
+        if self._run is not None:
+            self._run.close()
+
+    def _begin(self) -> Run:
+        self._run = run = self._start()
+        if self._is_cancelled:
+            run.close()
+        return run
+
+
+class CompletionJob(Job):
     """One call of ``create_completion``, which begins when its result is asked for.
 
     Args:
@@ -313,24 +338,16 @@ class CompletionJob:
         *,
         include_usage: bool = False,
     ) -> None:
-        self._start = start
+        super().__init__(start)
         self._after = after
         self._suffix = suffix
         self._include_usage = include_usage
-        self._run: Run | None = None
-        self._is_cancelled = False
         self._head: Any = {
             "id": f"cmpl-{uuid.uuid4()}",
             "object": "text_completion",
             "created": int(time.time()),
             "model": model_name,
         }
-
-    def cancel(self) -> None:
-        """Stop, from any thread; what waits for the result gets what there is."""
-        self._is_cancelled = True
-        if self._run is not None:
-            self._run.close()
 
     def result(self) -> CreateCompletionResponse:
         """Wait for all texts and return them in OpenAI's shape."""
@@ -380,12 +397,6 @@ class CompletionJob:
                 yield cast("CreateCompletionStreamResponse", last)
         finally:
             parts.close()
-
-    def _begin(self) -> Run:
-        self._run = run = self._start()
-        if self._is_cancelled:
-            run.close()
-        return run
 
     def _chunk(
         self,

@@ -25,7 +25,7 @@ from .llama_tokenizer import BaseLlamaTokenizer, LlamaTokenizer
 from .llama_types import CreateCompletionResponse, CreateCompletionStreamResponse
 from .prompt import Prompt, Prompts
 from .sampling.chain import Ends
-from .sampling.options import SamplingOptions, sampling_params
+from .sampling.options import NAMED, SamplingOptions, sampling_params
 from .text import Pieces
 
 # Scripts import these from here.
@@ -42,13 +42,6 @@ from .sampling.logits import StoppingCriteriaList as StoppingCriteriaList  # iso
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-# The sampling parameters that have always had a place of their own in the signatures.
-_KNOWN = (
-    "temperature", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty",
-    "repeat_penalty", "top_k", "mirostat_mode", "mirostat_tau", "mirostat_eta", "logit_bias",
-)  # fmt: skip
 
 
 class Llama(LlamaChat):
@@ -340,7 +333,7 @@ class Llama(LlamaChat):
         tfs_z: float,
         **sampling: Any,
     ) -> CompletionJob:
-        known = {name: sampling.pop(name) for name in _KNOWN}
+        known = {name: sampling.pop(name) for name in NAMED}
         known["penalty_last_n"] = self.last_n_tokens_size
         params = sampling_params(known, sampling, self._seed_for(seed))
         options = Options(

@@ -381,7 +381,6 @@ class Engine:
 
     def _end(self, request: Request, error: BaseException | None) -> None:
         request.error = error
-        request.sampler.close()
         request.finished = True
         request.call.n_running -= 1
 
@@ -402,6 +401,7 @@ class Engine:
         if self._waiting and any(request.cancelled for request in self._waiting):
             for request in [each for each in self._waiting if each.cancelled]:
                 self._waiting.remove(request)
+                request.sampler.close()
                 self._end(request, None)
 
     # What to do when a decode does not end as planned.

@@ -8,7 +8,7 @@ from ..handles import Model, Sampler, SamplerChain, samplers
 from ..handles.token_sampler import TokenSampler
 from .params import SamplingParams
 
-# Above this, sorting the row beats a heap.
+# With more of them, looking for the best of the row saves nothing.
 _BEST_MAX = 256
 
 FORBIDDEN = float("-inf")
@@ -41,21 +41,22 @@ def token_sampler(
     biases = dict(params.logit_bias)
     if params.ignore_eos:
         biases.update(dict.fromkeys(model.vocab.eog_tokens, FORBIDDEN))
-    if params.temperature == 0 and params.mirostat_mode == 0:
-        _add(chain, params, model, [name for name in params.samplers if name in _HISTORICAL])
-        n_best = 0 if len(chain) else 1
-        chain.add(samplers.greedy())
-    elif params.mirostat_mode:
-        _add(chain, params, model, [name for name in params.samplers if name in _HISTORICAL])
-        n_best = 0
+    active = [name for name in params.samplers if not _is_neutral(name, params, model)]
+    historical = [name for name in active if name in _HISTORICAL]
+    n_best = 0
+    if params.mirostat_mode:
+        _add(chain, params, model, historical)
         chain.add(samplers.temp(params.temperature))
         chain.add(_mirostat(params, model))
+    elif params.temperature == 0:
+        _add(chain, params, model, historical)
+        n_best = 0 if historical else 1
+        chain.add(samplers.greedy())
     else:
-        named = [name for name in params.samplers if not _is_neutral(name, params, model)]
-        starts_small = not len(chain) and named[:1] == ["top_k"]
-        n_best = params.top_k if starts_small and params.top_k <= _BEST_MAX else 0
-        _add(chain, params, model, named)
-        chain.add(_last(params, named))
+        if active[:1] == ["top_k"] and params.top_k <= _BEST_MAX:
+            n_best = params.top_k
+        _add(chain, params, model, active)
+        chain.add(_last(params))
     if params.penalizes:
         for token in history[-_reach(params) :] if _reach(params) else history:
             chain.accept(token)
@@ -83,11 +84,10 @@ _HISTORICAL = ("penalties", "dry")
 
 def _add(chain: SamplerChain, params: SamplingParams, model: Model, names: Sequence[str]) -> None:
     for name in names:
-        if not _is_neutral(name, params, model):
-            if name == "typical_p":
-                # Its entropy is NaN as soon as one candidate, forbidden or not, has probability 0.
-                chain.add(samplers.min_p(_POSSIBLE))
-            chain.add(_MAKERS[name](params, model))
+        if name == "typical_p":
+            # Its entropy is NaN as soon as one candidate, forbidden or not, has probability 0.
+            chain.add(samplers.min_p(_POSSIBLE))
+        chain.add(_MAKERS[name](params, model))
 
 
 def _is_neutral(name: str, params: SamplingParams, model: Model) -> bool:
@@ -136,7 +136,7 @@ _MAKERS: dict[str, Callable[[SamplingParams, Model], Sampler]] = {
 }  # fmt: skip
 
 
-def _last(params: SamplingParams, names: Sequence[str]) -> Sampler:
+def _last(params: SamplingParams) -> Sampler:
     if params.adaptive_target >= 0:
         return samplers.adaptive_p(params.adaptive_target, params.adaptive_decay, params.seed)
     return samplers.dist(params.seed)

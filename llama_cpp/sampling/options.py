@@ -8,6 +8,12 @@ from typing import Any, TypedDict
 
 from .params import NAMES, SamplingParams
 
+NAMED = (
+    "temperature", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty",
+    "repeat_penalty", "top_k", "mirostat_mode", "mirostat_tau", "mirostat_eta", "logit_bias",
+)  # fmt: skip
+"""The parameters that have always had a place of their own in the signatures."""
+
 
 class SamplingOptions(TypedDict, total=False):
     """Further sampling parameters: see ``SamplingParams``, where each is described."""
