@@ -1,6 +1,8 @@
 #include "bridge.h"
 
 #include <atomic>
+#include <string>
+#include <vector>
 
 #include "guard.h"
 #include "json-schema-to-grammar.h"
@@ -53,8 +55,18 @@ llama_sampler * bridge_sampler_init_grammar(
     });
 }
 
-void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error) {
-    *grammar = guarded(error, static_cast<char *>(nullptr), [&] {
-        return copy(json_schema_to_grammar(common_json::parse(schema)));
+void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error) {
+    *result = guarded(error, static_cast<char *>(nullptr), [&] {
+        // All of them live until the end, for the converter tells references by their targets' addresses.
+        std::vector<common_chat_schema_document> documents;
+        common_json rules = common_json::object();
+        std::string grammar = build_grammar([&](const common_grammar_builder & builder) {
+            const common_json parsed = common_json::parse(schemas);
+            for (const auto & [name, schema] : parsed.items()) {
+                documents.push_back(common_chat_schema_from_json(schema));
+                rules[name] = builder.add_schema(name, *documents.back().root);
+            }
+        });
+        return copy(common_json{{"grammar", grammar}, {"rules", rules}}.dump());
     });
 }

@@ -42,7 +42,8 @@ BRIDGE_API llama_token bridge_sampler_sample(
 
 // llama_sampler_init_grammar, or with lazy set llama_sampler_init_grammar_lazy_patterns; a trigger
 // pattern that is no regular expression is an exception inside. NULL without an error: the grammar
-// does not parse, and the reason is in the log.
+// does not parse, and the reason is in the log. Without a vocabulary, which may be NULL, a grammar that
+// names tokens does not, and the sampler is good for nothing.
 BRIDGE_API struct llama_sampler * bridge_sampler_init_grammar(
         const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy,
         const char ** trigger_patterns, size_t n_trigger_patterns,
@@ -83,8 +84,11 @@ BRIDGE_API float bridge_top_logprobs(
 // OpenAI has a shape for it, it is that one.
 struct bridge_chat_templates;
 
-// NULL with an error: the template is empty, does not parse or nests too deeply. bos and eos are what
-// bos_token and eos_token stand for in the template; either may be empty.
+// How many seconds each of the calls below may take that render a template: 10 unless told.
+BRIDGE_API void bridge_chat_templates_limit_time(double seconds);
+
+// NULL with an error: the template is empty, does not parse, nests too deeply or has no end. bos and eos
+// are what bos_token and eos_token stand for in the template; either may be empty.
 BRIDGE_API struct bridge_chat_templates * bridge_chat_templates_init(
         const char * source, const char * bos, const char * eos, char ** error);
 
@@ -121,8 +125,9 @@ BRIDGE_API void bridge_chat_parser_parse(
         const struct bridge_chat_parser * parser, const char * reply, size_t reply_size,
         bool is_partial, char ** message, char ** error);
 
-// The GBNF grammar that admits exactly the JSON values of a JSON schema.
-BRIDGE_API void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error);
+// A GBNF grammar with a rule for each JSON schema of {"name": schema, ...}; that of "root" is what texts
+// are derived from. The result is {"grammar": "...", "rules": {"name": "what the rule is called", ...}}.
+BRIDGE_API void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error);
 
 #ifdef __cplusplus
 }

@@ -1,5 +1,7 @@
 #include "bridge.h"
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <ctime>
 #include <memory>
@@ -13,6 +15,7 @@
 #include "jinja/lexer.h"
 #include "jinja/parser.h"
 #include "json.h"
+#include "template_budget.h"
 #include "template_limits.h"
 
 using bridge::copy;
@@ -232,6 +235,64 @@ common_chat_parser_params parser_params_from(const json & params) {
     return result;
 }
 
+std::atomic<double> time_limit{10};
+
+// The line of a template that has this position.
+std::string line_at(const std::string & source, size_t position) {
+    constexpr size_t line_max = 80;
+    position = std::min(position, source.size());
+    const size_t number = 1 + std::count(source.begin(), source.begin() + position, '\n');
+    const size_t begin = position == 0 ? 0 : source.rfind('\n', position - 1) + 1;
+    size_t size = std::min(source.find('\n', begin), source.size()) - begin;
+    if (size > line_max) {
+        size = line_max;
+        while (size > 0 && (source[begin + size] & 0xC0) == 0x80) {
+            size--;  // a character is not cut
+        }
+    }
+    return "line " + std::to_string(number) + ": " + source.substr(begin, size);
+}
+
+// Whatever the engine has made of exceeding the budget, also nothing, is an error.
+void refuse_exceeded(const std::string & source) {
+    std::string reason;
+    size_t position = 0;
+    if (template_budget::exceeded(reason, position)) {
+        throw std::runtime_error(reason + " (" + line_at(source, position) + ")");
+    }
+}
+
+// What body returns, which may render this template as often as it likes.
+template <typename Body>
+auto within_budget(const std::string & source, Body body) {
+    struct Call {
+        Call() { template_budget::begin(time_limit); }
+        ~Call() { template_budget::end(); }
+    } const call;
+    try {
+        auto result = body();
+        refuse_exceeded(source);
+        return result;
+    } catch (const std::exception &) {
+        refuse_exceeded(source);
+        throw;
+    }
+}
+
+// The engine's lexer does the same, but takes a time that grows with the square of their number.
+std::string without_carriage_returns(const std::string & source) {
+    std::string result;
+    result.reserve(source.size());
+    for (size_t i = 0; i < source.size(); i++) {
+        if (source[i] != '\r') {
+            result.push_back(source[i]);
+        } else if (i + 1 == source.size() || source[i + 1] != '\n') {
+            result.push_back('\n');
+        }
+    }
+    return result;
+}
+
 bool supports_thinking(const common_chat_templates * templates) {
     try {
         return common_chat_templates_support_enable_thinking(templates);
@@ -242,20 +303,27 @@ bool supports_thinking(const common_chat_templates * templates) {
 
 }  // namespace
 
+void bridge_chat_templates_limit_time(double seconds) {
+    time_limit = seconds;
+}
+
 bridge_chat_templates * bridge_chat_templates_init(
         const char * source, const char * bos, const char * eos, char ** error) {
     return guarded(error, static_cast<bridge_chat_templates *>(nullptr), [&] {
         if (*text(source, "the template") == '\0') {
             throw std::invalid_argument("the template is empty");
         }
-        const auto lexed = jinja::lexer().tokenize(source);
+        const std::string lines = without_carriage_returns(source);
+        const auto lexed = jinja::lexer().tokenize(lines);
         bridge::refuse_deep_template(lexed.tokens);
         // The call below would lose the message of a template that does not parse.
         jinja::parse_from_tokens(lexed);
         auto result = std::make_unique<bridge_chat_templates>();
         result->bos = text(bos, "the BOS text");
         result->eos = text(eos, "the EOS text");
-        result->templates = common_chat_templates_init(nullptr, source, bos, eos);
+        result->templates = within_budget(lines, [&] {
+            return common_chat_templates_init(nullptr, lines, result->bos, result->eos);
+        });
         return result.release();
     });
 }
@@ -268,9 +336,10 @@ void bridge_chat_templates_describe(
         const bridge_chat_templates * templates, char ** description, char ** error) {
     *description = guarded(error, static_cast<char *>(nullptr), [&] {
         const auto * engine = not_null(templates).templates.get();
+        const std::string source = common_chat_templates_source(engine);
         return copy(json{
-            {"source", common_chat_templates_source(engine)},
-            {"supports_thinking", supports_thinking(engine)},
+            {"source", source},
+            {"supports_thinking", within_budget(source, [&] { return supports_thinking(engine); })},
             {"caps", common_chat_templates_get_caps(engine)},
         }.dump_safe());
     });
@@ -280,7 +349,10 @@ void bridge_chat_templates_apply(
         const bridge_chat_templates * templates, const char * request, char ** result, char ** error) {
     *result = guarded(error, static_cast<char *>(nullptr), [&] {
         const auto inputs = inputs_from(object_from(request, "the request"));
-        auto params = common_chat_templates_apply(not_null(templates).templates.get(), inputs);
+        const auto * engine = not_null(templates).templates.get();
+        auto params = within_budget(common_chat_templates_source(engine), [&] {
+            return common_chat_templates_apply(engine, inputs);
+        });
         drop_added_tokens(*templates, inputs, params.prompt);
         if (params.grammar.empty()) {
             params.grammar = inputs.grammar;

@@ -20,6 +20,13 @@ inline char * copy(const std::string & text) {
     return result;
 }
 
+// An exception may quote a text of any length.
+inline char * copy_message(const char * message) {
+    constexpr size_t size_max = 16 << 10;
+    const void * end = std::memchr(message, '\0', size_max);
+    return copy(std::string(message, end == nullptr ? size_max : static_cast<const char *>(end) - message));
+}
+
 // What body returns, or `failed` and *error if it throws.
 template <typename Result, typename Body>
 Result guarded(char ** error, Result failed, Body body) {
@@ -27,7 +34,7 @@ Result guarded(char ** error, Result failed, Body body) {
     try {
         return body();
     } catch (const std::exception & e) {
-        *error = copy(e.what());
+        *error = copy_message(e.what());
     } catch (...) {
         *error = copy("unknown C++ exception");
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <iterator>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -13,6 +14,8 @@ constexpr size_t brackets_max = 64;
 constexpr size_t blocks_max = 128;
 // A chain such as a + b + c + ... is parsed in a loop, but freed from the inside out.
 constexpr size_t tag_tokens_max = 2048;
+// Each call of a macro and each loop has a copy of all variables.
+constexpr size_t names_max = 1024;
 
 void require(bool holds, const char * what, size_t max) {
     if (!holds) {
@@ -53,6 +56,7 @@ public:
 void bridge::refuse_deep_template(const std::vector<jinja::token> & tokens) {
     using token = jinja::token;
     Blocks blocks;
+    std::set<std::string> names;
     std::string statement;
     size_t tag_tokens = 0;
     size_t brackets = 0;
@@ -70,6 +74,8 @@ void bridge::refuse_deep_template(const std::vector<jinja::token> & tokens) {
                 blocks.add(statement, assigns);
                 break;
             case token::identifier:
+                names.insert(t.value);
+                require(names.size() <= names_max, "has too many names", names_max);
                 if (tag_tokens == 1) {
                     statement = t.value;
                 }

@@ -17,18 +17,14 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
     list(APPEND LLAMA_CPP_CURES "amx-tile-config")
 endif()
 
-# The grammar parser, the tokenizer's regex code, the JSON schema converter and the AMX check print
-# their errors; a library must not, and Python wants the text in the exception.
+# The tokenizer's regex code, the AMX check and, below, the grammar parser and the JSON schema converter
+# print their errors; a library must not, and Python wants the text in the exception.
 if(MSVC)
     set(_force_include "/FI${CMAKE_CURRENT_SOURCE_DIR}/cmake/log_to_callback.h")
 else()
     set(_force_include -include "${CMAKE_CURRENT_SOURCE_DIR}/cmake/log_to_callback.h")
 endif()
-set_source_files_properties("${LLAMA_CPP_DIR}/src/llama-grammar.cpp"
-                            "${LLAMA_CPP_DIR}/src/unicode.cpp"
-                            TARGET_DIRECTORY llama PROPERTIES COMPILE_OPTIONS "${_force_include}")
-set_source_files_properties("${LLAMA_CPP_DIR}/common/json-schema-to-grammar.cpp"
-                            TARGET_DIRECTORY llama-common
+set_source_files_properties("${LLAMA_CPP_DIR}/src/unicode.cpp" TARGET_DIRECTORY llama
                             PROPERTIES COMPILE_OPTIONS "${_force_include}")
 if(_cpu_targets)
     set_source_files_properties("${_amx_dir}/amx.cpp" TARGET_DIRECTORY ${_cpu_targets}
@@ -41,43 +37,120 @@ set_source_files_properties(${_chat_sources} TARGET_DIRECTORY llama-common
                             PROPERTIES COMPILE_OPTIONS "${_force_include}")
 list(APPEND LLAMA_CPP_CURES "errors-to-log")
 
-# A template ends the process if a macro calls itself, a variable holds itself, or it divides by zero.
-# The engine gets copies of its interpreter with checks in these places.
-function(check_templates source)
-    set(_file "${LLAMA_CPP_DIR}/common/jinja/${source}")
+# Has a target compile a copy of a source, in which texts are replaced: the first of each pair that
+# follows is there, the second takes its place. `prologue`, a file beside this one, is included first.
+function(replace_in target folder source prologue)
+    set(_file "${LLAMA_CPP_DIR}/${folder}/${source}")
     file(READ "${_file}" _text)
-    while(ARGN)
-        list(POP_FRONT ARGN _before _after)
+    # By number, for a list would be split anew at the brackets and semicolons of C++.
+    foreach(_index RANGE 4 ${ARGC} 2)
+        if(_index EQUAL ARGC)
+            break()
+        endif()
+        math(EXPR _next "${_index} + 1")
+        set(_before "${ARGV${_index}}")
         string(FIND "${_text}" "${_before}" _found)
         if(_found EQUAL -1)
             message(FATAL_ERROR "${_file} has no `${_before}`, which cmake/Cures.cmake has to replace")
         endif()
-        string(REPLACE "${_before}" "${_after}" _text "${_text}")
-    endwhile()
-    # Their folder must not be searched: it has a string.h.
+        string(REPLACE "${_before}" "${ARGV${_next}}" _text "${_text}")
+    endforeach()
+    # The folder of the templates' interpreter must not be searched: it has a string.h.
     string(REGEX REPLACE "#include \"(lexer|runtime|utils|value)\\.h\"" "#include \"jinja/\\1.h\""
            _text "${_text}")
-    set(_checks "${CMAKE_CURRENT_SOURCE_DIR}/cmake/template_checks.h")
-    set(_copy "${CMAKE_CURRENT_BINARY_DIR}/jinja/${source}")
-    file(GENERATE OUTPUT "${_copy}" CONTENT "#include \"${_checks}\"\n${_text}")
-    get_target_property(_sources llama-common SOURCES)
-    list(TRANSFORM _sources REPLACE "^jinja/${source}$" "${_copy}")
-    set_property(TARGET llama-common PROPERTY SOURCES ${_sources})
-    set_source_files_properties("${_copy}" TARGET_DIRECTORY llama-common PROPERTIES GENERATED ON)
+    set(_copy "${CMAKE_CURRENT_BINARY_DIR}/cured/${folder}/${source}")
+    set(_prologue "#include \"${CMAKE_CURRENT_SOURCE_DIR}/cmake/${prologue}\"")
+    file(GENERATE OUTPUT "${_copy}" CONTENT "${_prologue}\n${_text}")
+    get_target_property(_sources ${target} SOURCES)
+    list(TRANSFORM _sources REPLACE "^${source}$" "${_copy}")
+    set_property(TARGET ${target} PROPERTY SOURCES ${_sources})
+    set_source_files_properties("${_copy}" TARGET_DIRECTORY ${target} PROPERTIES GENERATED ON)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${_file}")
 endfunction()
-check_templates(runtime.cpp
-    "return execute_impl(ctx)"
-    "const template_checks::Level level$<SEMICOLON> return execute_impl(ctx)"
-    "ctx.set_val(var_name, rhs)"
-    "ctx.set_val(var_name, (template_checks::Value(rhs), rhs))"
-    "ctx.set_val(var_name, arr[i])"
-    "ctx.set_val(var_name, (template_checks::Value(arr[i]), arr[i]))"
-    "obj_ptr->insert(prop_name, rhs)"
-    "(obj_ptr->insert(prop_name, rhs), template_checks::Value(object))")
-check_templates(value.cpp
-    "arr_editable->push_back(args.get_pos(1))"
-    "(arr_editable->push_back(args.get_pos(1)), template_checks::Value(args.get_pos(0)))"
-    "args.get_pos(0)->val_int % args.get_pos(1)->val_int == 0"
-    "template_checks::divides(args.get_pos(1)->val_int, args.get_pos(0)->val_int)")
+
+include(TemplateChecks)
 list(APPEND LLAMA_CPP_CURES "template-checks")
+
+# The search for rules that begin with themselves follows each way to a rule anew, of which there may be
+# 2^60, and calls itself for each rule on the way, which overflows the stack of a thread.
+replace_in(llama src llama-grammar.cpp log_to_callback.h
+    [=[
+    if ((*rules_in_progress)[rule_index]) {
+        return true;
+    }
+]=]
+    [=[
+    if ((*rules_in_progress)[rule_index]) {
+        return true;
+    }
+    if ((*rules_visited)[rule_index]) {
+        return false;
+    }
+    static thread_local int depth = 0;
+    struct level {
+        level() {
+            if (depth >= 4000) {
+                throw std::runtime_error("its rules refer to each other more than 4000 deep");
+            }
+            depth++;
+        }
+        ~level() { depth--; }
+    } level;
+]=])
+list(APPEND LLAMA_CPP_CURES "grammar-depth")
+
+# The converter of JSON schemas admits what is no JSON, or no value of the schema, for some schemas, and
+# refuses or mixes up others. The engine gets a copy that does not.
+replace_in(llama-common common json-schema-to-grammar.cpp log_to_callback.h
+    # Open ranges of more than one digit.
+    "const std::string SPACE_RULE"
+[[static void build_integer(int64_t minimum, int64_t maximum, std::stringstream & out) {
+    if (maximum == std::numeric_limits<int64_t>::max() && minimum > 9) {
+        const auto digits = std::to_string(minimum).length();
+        build_min_max_int(minimum, std::stoll(std::string(digits, '9')), out);
+        if (digits < 16) {
+            out << " | [1-9] [0-9]{" << digits << ",15}";
+        }
+    } else if (minimum == std::numeric_limits<int64_t>::min() && maximum < 0) {
+        out << "\"-\" (";
+        build_integer(-maximum, std::numeric_limits<int64_t>::max(), out);
+        out << ")";
+    } else {
+        build_min_max_int(minimum, maximum, out);
+    }
+}
+
+const std::string SPACE_RULE]]
+    "build_min_max_int(i.minimum, i.maximum, out)" "build_integer(i.minimum, i.maximum, out)"
+    # Exponents that are no number any more.
+    "([eE] [-+]? integral-part)?" "([eE] [-+]? [0-9]{1,2})?"
+    # Halves of characters.
+    [=[\"u\" [0-9a-fA-F]{4}]=]
+    [=[\"u\" ([0-9a-ce-fA-CE-F] [0-9a-fA-F]{3} | [dD] [0-7] [0-9a-fA-F]{2})]=]
+    # Characters that a string of JSON must escape.
+    [=["[^\\x0A\\x0D]"]=] [=["[^\"\\\\\\x7F\\x00-\\x1F\\u2028\\u2029]"]=]
+    "std::string square_brackets = std::string(1, c)"
+    [=[std::string square_brackets = sub_pattern.compare(i, 2, "[^") == 0 ? (i++, "[^\"\\\\\\x7F\\x00-\\x1F") : "["]=]
+    "std::string rejects;" [=[std::string rejects = "\\\\\\x7F\\x00-\\x1F";]=]
+    "std::string c = common_unicode_cpt_to_utf8(cpt);"
+[=[std::string c = cpt == ']' || cpt == '-' ? std::string("\\") + char(cpt)
+                              : cpt == '^' ? "\\x5E" : common_unicode_cpt_to_utf8(cpt);]=]
+    # References to different schemas that have the same letters.
+    "std::unordered_set<std::string> _refs_being_resolved;"
+[[std::unordered_set<std::string> _refs_being_resolved;
+    std::map<const void *, size_t> _ref_numbers;]]
+    [=[std::regex_replace(ref_fragment, nonalphanumeric_regex, "-");]=]
+[=[std::regex_replace(ref_fragment, nonalphanumeric_regex, "-") + "--" +
+            std::to_string(_ref_numbers.emplace(schema.target, _ref_numbers.size()).first->second);]=]
+    # Names that are no names of rules.
+    "is_reserved_name(name) ? name" [=[is_reserved_name(regex_replace(name, INVALID_RULE_CHARS_RE, "-")) ? name]=]
+    # Schemas without end.
+    "std::map<std::string, size_t> enum_values;"
+[[std::map<std::string, size_t> enum_values;
+        size_t n_components = 0;]]
+    "[&](const common_chat_schema & comp, bool is_required) {"
+[[[&](const common_chat_schema & comp, bool is_required) {
+            if (++n_components > 4096) {
+                throw std::runtime_error("allOf has more than 4096 parts");
+            }]])
+list(APPEND LLAMA_CPP_CURES "json-schemas")

@@ -12,6 +12,7 @@ Each class also inherits the builtin that callers already catch::
     │   ├── SequenceError                      a sequence id or position that cannot be
     │   ├── BatchError                         a batch that the context cannot take
     │   ├── TextError                          a text or path that C strings cannot carry
+    │   ├── MediaError                         an image or a sound that cannot be used
     │   └── ContextWindowError                 a prompt that is longer than the context
     ├── PointerTypeError (TypeError)           a pointer of another kind, or NULL
     ├── ClosedError (ValueError, RuntimeError) a handle was used after close()
@@ -64,6 +65,7 @@ __all__ = [
     "LibraryMismatchError",
     "LibraryNotFoundError",
     "LlamaError",
+    "MediaError",
     "ModelIsDirectoryError",
     "ModelLoadError",
     "ModelNotFoundError",
@@ -141,6 +143,10 @@ class BatchError(InvalidArgumentError):
 
 class TextError(InvalidArgumentError):
     """A text or a path that cannot cross into C."""
+
+
+class MediaError(InvalidArgumentError):
+    """An image or a sound that cannot be used."""
 
 
 class ContextWindowError(InvalidArgumentError):

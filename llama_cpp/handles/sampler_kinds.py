@@ -15,6 +15,7 @@ from ..errors import GrammarError
 from . import checks
 from .backend import bridge, collect_errors, take_string
 from .candidates import Candidates
+from .grammar_errors import refused_grammar
 from .python_sampler import PythonSampler
 from .sampler import Sampler
 from .vocab import Vocab
@@ -24,7 +25,10 @@ RANDOM_SEED = raw.LLAMA_DEFAULT_SEED
 
 _ANY = float("inf")
 _TOKENS_BACK_MAX = 1 << 24  # the engine makes room for all of them at once
-_REPETITIONS_MAX = 2000  # of one item in a grammar; llama-grammar.cpp has the number
+# What a token's name in a grammar must not be mistaken for, and such a name.
+_GRAMMAR_PARTS = re.compile(
+    rb'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|(?P<token>!?<(?!\[)[^>\n]*>)', re.DOTALL
+)
 
 
 def greedy() -> Sampler:
@@ -204,6 +208,24 @@ def grammar(vocab: Vocab, text: str | bytes, root: str | bytes = "root") -> Samp
     return _grammar(vocab, text, root, lazy=False)
 
 
+def check_grammar(text: str | bytes, root: str | bytes = "root") -> None:
+    """Parse a GBNF grammar for its errors alone. A model is not needed; names of tokens may be any.
+
+    Args:
+        text: The rules.
+        root: The rule to start from.
+
+    Raises:
+        GrammarError: It does not parse.
+    """
+    rules = checks.c_string(text, "grammar")
+    # Any character, and spaces so that columns stay what they are.
+    blank = _GRAMMAR_PARTS.sub(
+        lambda part: b".".ljust(len(part[0])) if part["token"] else part[0], rules
+    )
+    _grammar(None, blank, root, lazy=False).close()
+
+
 def grammar_lazy(
     vocab: Vocab,
     text: str | bytes,
@@ -249,7 +271,7 @@ def python(
 
 
 def _grammar(
-    vocab: Vocab,
+    vocab: Vocab | None,
     text: str | bytes,
     root: str | bytes,
     lazy: bool,
@@ -260,58 +282,35 @@ def _grammar(
     if not rules.strip():
         raise GrammarError("the grammar is empty: give at least a rule `root ::= ...`")
     checks.grammar_size(rules)
+    c_root = checks.c_string(root, "root rule")
     c_patterns = _strings(patterns, "trigger pattern")
-    ids = checks.token_array(tokens, vocab.n_tokens)
+    ids = checks.token_array(tokens, 0 if vocab is None else vocab.n_tokens)
     c_ids = (ctypes.c_int32 * len(ids)).from_buffer(ids) if ids else None
-    error = ctypes.c_char_p()
-    with collect_errors() as log:
-        pointer = bridge("bridge_sampler_init_grammar")(
-            vocab.pointer, rules, checks.c_string(root, "root rule"), lazy,
-            c_patterns, len(c_patterns), c_ids, len(ids), ctypes.byref(error),
-        )  # fmt: skip
+
+    def init(rules: bytes) -> tuple[Any, ctypes.c_char_p, list[str]]:
+        error = ctypes.c_char_p()
+        with collect_errors() as log:
+            pointer = bridge("bridge_sampler_init_grammar")(
+                None if vocab is None else vocab.pointer, rules, c_root, lazy,
+                c_patterns, len(c_patterns), c_ids, len(ids), ctypes.byref(error),
+            )  # fmt: skip
+        return pointer, error, list(log)
+
+    def parses(rules: str) -> bool:
+        pointer, error, _ = init(rules.encode())
+        if pointer is None:
+            return bool(error) and not take_string(error)
+        Sampler(pointer, vocab=vocab).close()
+        return True
+
+    pointer, error, log = init(rules)
     if error:
-        raise GrammarError(f"the grammar cannot be used: {take_string(error)}", list(log))
+        raise GrammarError(f"the grammar cannot be used: {take_string(error)}", log)
     if pointer is None:
-        raise _refused(rules.decode("utf-8", "replace"), list(log))
-    return Sampler(pointer, vocab=vocab)
-
-
-def _refused(rules: str, log: Sequence[str]) -> GrammarError:
-    """What the parser did not like, and where; its log, which has the whole text, else."""
-    # It logs the reason, mostly with the rest of the text from where it stopped, and then the whole
-    # text; white space at their ends may be lost on the way.
-    _, found, said = "\n".join(log).partition("error parsing grammar: ")
-    if not found:
-        return GrammarError(
-            "the grammar has no such root rule, or a rule that begins with itself", log
+        raise refused_grammar(
+            rules.decode("utf-8", "replace"), c_root.decode("utf-8", "replace"), log, parses
         )
-    said = said.strip().removesuffix("failed to parse grammar").strip()
-    said = said.removesuffix(rules.strip()).strip()
-    what, _, rest = said.partition(" at ")
-    if said == "unexpected end of input" or said.endswith(" at"):
-        what, offset = said.removesuffix(" at"), len(rules.rstrip())
-    elif rest:
-        offset = rules.rfind(rest)
-    else:
-        what, offset = _found_by_name(what, rules)
-    if offset < 0:
-        return GrammarError(f"the grammar does not parse: {what}", log)
-    line, column = rules.count("\n", 0, offset) + 1, offset - rules.rfind("\n", 0, offset)
-    return GrammarError(f"the grammar does not parse: line {line}, column {column}: {what}")
-
-
-def _found_by_name(what: str, rules: str) -> tuple[str, int]:
-    """Look for what the parser complains about without saying where it is."""
-    if name := re.search(r"Undefined rule identifier '(.*)'", what):
-        use = re.search(rf"(?<![\w-]){re.escape(name[1])}(?![\w-])", rules)
-        return what, use.start() if use else -1
-    if token := re.search(r"invalid token '(.*)'", what):
-        return what, rules.find(token[1])
-    if what == "stoull" or what.startswith("number of repetitions"):
-        for count in re.finditer(r"\{[\d\s,]+", rules):
-            if any(int(number) > _REPETITIONS_MAX for number in re.findall(r"\d+", count[0])):
-                return f"more than {_REPETITIONS_MAX} repetitions", count.start()
-    return what, -1
+    return Sampler(pointer, vocab=vocab)
 
 
 def _seed(seed: int) -> int:

@@ -111,18 +111,51 @@ def test_a_schema_gives_json_that_it_allows(llm: Llama) -> None:
         ('root ::= "a"\n  | %', "line 2, column 3"),
         ('root ::= "a" {2', "line 1, column 16: expecting ','"),
         ('root ::= "a', "line 1, column 12: unexpected end of input"),
-        ('start ::= "a"', "no such root rule"),
-        ('root ::= root "a" | "b"', "a rule that begins with itself"),
+        ('start ::= "a"\nb ::= "b"', "no such root rule: 'root'; the rules are: start, b"),
+        ("# nothing", "no such root rule: 'root'; the rules are: none"),
+        ('root ::= root "a" | "b"', "line 1, column 1: the rule root begins with itself"),
+        ('x ::= "a"\nroot ::= x y\n y ::= z?\nz ::= x? y', "line 3, column 2: the rule y begins"),
+        ("root ::= a | b\na ::= a\nb ::= b", "rules begin with themselves"),
         ("", "the grammar is empty: give at least a rule `root ::= ...`"),
     ],
 )
-def test_what_does_not_parse_is_told_with_its_place(llm: Llama, rules: str, place: str) -> None:
+def test_what_does_not_parse_is_told_with_its_place(
+    llm: Llama, tmp_path: Path, rules: str, place: str
+) -> None:
     expected = text_of(llm, PROMPT)
     with pytest.raises(GrammarError, match=re.escape(place)):
-        complete(llm, PROMPT, grammar=rules)
-    with pytest.raises(GrammarError, match=re.escape(place)):
-        next(complete(llm, PROMPT, grammar=rules, stream=True))
+        LlamaGrammar.from_string(rules)
+    for stream in (False, True):
+        with pytest.raises(GrammarError, match=re.escape(place)):
+            list(complete(llm, PROMPT, grammar=rules, stream=stream))
     assert text_of(llm, PROMPT) == expected
+    if rules:
+        file = tmp_path / "rules.gbnf"
+        file.write_text(rules)
+        with pytest.raises(GrammarError, match=re.escape(place)):
+            LlamaGrammar.from_file(file)
+
+
+def test_names_of_tokens_are_looked_up_in_the_model(llm: Llama) -> None:
+    rules = 'root ::= <no such token>* !<|im_end|> "<x" [<y>] "\\"" # <z'
+    grammar = LlamaGrammar.from_string(rules)
+    assert grammar._grammar == rules
+    with pytest.raises(GrammarError, match="line 1, column 10: invalid token '<no such token>'"):
+        complete(llm, PROMPT, grammar=grammar)
+    known = LlamaGrammar.from_string('root ::= "a" <|im_start|> "b"')
+    assert text_of(llm, PROMPT, grammar=known, **FREE) == "ab"
+    for rules, place in (
+        ("root ::= <a> <[5]", "line 1, column 18: expecting '>'"),
+        ("root ::= <a", "line 1, column 10: expecting '>' after the name of a token"),
+        ("root ::= <a> (", "line 1, column 15: expecting ')'"),
+    ):
+        with pytest.raises(GrammarError, match=re.escape(place)):
+            LlamaGrammar.from_string(rules)
+
+
+def test_a_grammar_is_not_made_by_calling_its_class() -> None:
+    with pytest.raises(InvalidArgumentError, match="made by LlamaGrammar.from_string"):
+        LlamaGrammar('root ::= "a"')
 
 
 def test_files_that_hold_no_grammar_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,17 @@
 
 """The C declarations of bridge.h."""
 
-from ctypes import POINTER, Structure, c_bool, c_char_p, c_float, c_int32, c_size_t, c_void_p
+from ctypes import (
+    POINTER,
+    Structure,
+    c_bool,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int32,
+    c_size_t,
+    c_void_p,
+)
 
 from ..bind import Nullable, Pointer, Signature
 from .llama import (
@@ -44,6 +54,7 @@ bridge_token_sampler._fields_ = [
     ("n_vocab", c_int32),
 ]
 
+_nullable_llama_vocab_p = Nullable(llama_vocab_p)
 _nullable_llama_context_p = Nullable(llama_context_p)
 
 SIGNATURES: dict[str, Signature] = {
@@ -75,7 +86,7 @@ SIGNATURES: dict[str, Signature] = {
     "bridge_sampler_init_grammar": (
         llama_sampler_p,
         (
-            llama_vocab_p,
+            _nullable_llama_vocab_p,
             c_char_p,
             c_char_p,
             c_bool,
@@ -85,62 +96,67 @@ SIGNATURES: dict[str, Signature] = {
             c_size_t,
             _c_char_p_p,
         ),
-        "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:46]",
+        "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:47]",
     ),
     "bridge_sample": (
         c_int32,
         (bridge_token_sampler_p, _nullable_llama_context_p, c_int32, _c_float_p, _c_char_p_p),
-        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:67]",
+        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:68]",
     ),
     "bridge_sample_rows": (
         c_int32,
         (bridge_token_sampler_p, llama_context_p, _c_int32_p, c_int32, _c_int32_p, _c_char_p_p),
-        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:73]",
+        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:74]",
     ),
     "bridge_top_logprobs": (
         c_float,
         (_c_float_p, c_int32, c_int32, c_int32, _c_int32_p, _c_float_p),
-        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:78]",
+        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:79]",
+    ),
+    "bridge_chat_templates_limit_time": (
+        None,
+        (c_double,),
+        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:88]",
     ),
     "bridge_chat_templates_init": (
         bridge_chat_templates_p,
         (c_char_p, c_char_p, c_char_p, _c_char_p_p),
-        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:88]",
+        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:92]",
     ),
     "bridge_chat_templates_free": (
         None,
         (bridge_chat_templates_p,),
-        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:91]",
+        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:95]",
     ),
     "bridge_chat_templates_describe": (
         None,
         (bridge_chat_templates_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:94]",
+        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:98]",
     ),
     "bridge_chat_templates_apply": (
         None,
         (bridge_chat_templates_p, c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:104]",
+        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:108]",
     ),
     "bridge_chat_parser_init": (
         bridge_chat_parser_p,
         (c_char_p, _c_char_p_p),
-        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:114]",
+        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:118]",
     ),
     "bridge_chat_parser_free": (
         None,
         (bridge_chat_parser_p,),
-        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:116]",
+        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:120]",
     ),
     "bridge_chat_parser_parse": (
         None,
         (bridge_chat_parser_p, c_char_p, c_size_t, c_bool, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:120]",
+        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:124]",
     ),
-    "bridge_json_schema_to_gbnf": (
+    "bridge_json_schemas_to_gbnf": (
         None,
         (c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_json_schema_to_gbnf(const char * schema, char ** grammar, char ** error)  [bridge.h:125]",
+        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:130]",
     ),
 }
 

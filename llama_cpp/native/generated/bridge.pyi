@@ -33,7 +33,7 @@ def bridge_sampler_sample(
     sampler: llama_sampler_p, ctx: llama_context_p, idx: int, error: Any, /
 ) -> int: ...
 def bridge_sampler_init_grammar(
-    vocab: llama_vocab_p | llama_model_p,
+    vocab: llama_vocab_p | llama_model_p | None,
     grammar: bytes | None,
     root: bytes | None,
     lazy: bool,
@@ -53,6 +53,7 @@ def bridge_sample_rows(
 def bridge_top_logprobs(
     logits: Any, n_vocab: int, token: int, n_top: int, ids: Any, logprobs: Any, /
 ) -> float: ...
+def bridge_chat_templates_limit_time(seconds: float, /) -> None: ...
 def bridge_chat_templates_init(
     source: bytes | None, bos: bytes | None, eos: bytes | None, error: Any, /
 ) -> bridge_chat_templates_p | None: ...
@@ -74,7 +75,7 @@ def bridge_chat_parser_parse(
     error: Any,
     /,
 ) -> None: ...
-def bridge_json_schema_to_gbnf(schema: bytes | None, grammar: Any, error: Any, /) -> None: ...
+def bridge_json_schemas_to_gbnf(schemas: bytes | None, result: Any, error: Any, /) -> None: ...
 
 __all__ = [
     "bridge_chat_parser_free",
@@ -85,9 +86,10 @@ __all__ = [
     "bridge_chat_templates_describe",
     "bridge_chat_templates_free",
     "bridge_chat_templates_init",
+    "bridge_chat_templates_limit_time",
     "bridge_chat_templates_p",
     "bridge_flag_is_set",
-    "bridge_json_schema_to_gbnf",
+    "bridge_json_schemas_to_gbnf",
     "bridge_model_save",
     "bridge_sample",
     "bridge_sample_rows",
