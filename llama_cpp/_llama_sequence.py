@@ -305,7 +305,7 @@ class LlamaSequence(LlamaCore):
         scores = state.scores
         if (
             len(tokens) > self.n_ctx()
-            or any(not 0 <= token < self._n_vocab for token in tokens)
+            or any(token >= self._n_vocab for token in tokens)  # images and sounds are negative
             or (scores.size and scores.shape[-1] != self._n_vocab)
         ):
             raise StateError("the state is of another model, or of a larger context")

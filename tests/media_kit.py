@@ -1,12 +1,8 @@
-"""Images and sounds made on the spot, and the short way from them to what a text model says."""
+"""The short way from images and sounds to what a text model says."""
 
 from __future__ import annotations
 
 import ctypes
-import io
-import struct
-import wave
-import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,49 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from handles_kit import open_context
+from media_bytes import Pixels, Samples
 
 from llama_cpp import mtmd_cpp as raw
 from llama_cpp.handles.model import Model
 
-RATE = 16000
-"""Samples per second that Whisper's encoder takes."""
-
 PROMPT = "the<__media__>of"
 
-Pixels = npt.NDArray[np.uint8]
-Samples = npt.NDArray[np.float32]
 Logits = npt.NDArray[np.float32]
-
-
-def noise(seed: int, height: int = 24, width: int = 40) -> Pixels:
-    """An image, as an array of shape (height, width, 3)."""
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def tone(hertz: float, seconds: float = 0.5, rate: int = RATE) -> Samples:
-    time = np.arange(round(seconds * rate)) / rate
-    return (0.5 * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
-
-
-def png(rgb: Pixels) -> bytes:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checked = kind + content
-        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-    height, width, _ = rgb.shape
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    rows = b"".join(b"\0" + row.tobytes() for row in rgb)  # each with filter 0, which is none
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks)
-
-
-def wav(samples: npt.NDArray[np.int16], rate: int = RATE) -> bytes:
-    """From an array of shape (frames, channels)."""
-    content = io.BytesIO()
-    with wave.open(content, "wb") as writer:
-        writer.setparams((samples.shape[1], 2, rate, 0, "NONE", "not compressed"))
-        writer.writeframes(samples.astype("<i2").tobytes())
-    return content.getvalue()
 
 
 class Projector:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from ..errors import (
@@ -18,10 +18,12 @@ from ..errors import (
 from ..handles import Batch, Context
 from ..handles.token_sampler import RowSampler, TokenSampler
 from .drafts import Drafter
+from .media import without_cut
 from .request import Call, FinishReason, Logprobs, Request
 from .scheduler import Chunk, plan, youngest
 from .sequences import Sequences
 from .slots import Slot, place
+from .viewer import Viewer
 from .wheel import Wheel, closed
 
 
@@ -58,6 +60,7 @@ class Engine:
         self._n_outputs = context.params.n_outputs_max or context.n_batch
         self._batch = Batch(self._budget)
         self._row_sampler = RowSampler(len(self.slots))
+        self._viewer = Viewer(context, self.sequences)
         self._waiting: deque[Request] = deque()
         self._wheel = Wheel()
         self._needs_repair = False
@@ -76,10 +79,10 @@ class Engine:
         """
         self._check_usable()
         for request in requests:
-            room = self.n_ctx - request.n_prompt
-            if room < (1 if request.max_tokens else 0):
+            n_cells = request.n_prompt + request.n_extra
+            if self.n_ctx - n_cells < (1 if request.max_tokens else 0):
                 raise ContextWindowError(
-                    f"Requested tokens ({request.n_prompt}) exceed context window of {self.n_ctx}: "
+                    f"Requested tokens ({n_cells}) exceed context window of {self.n_ctx}: "
                     "shorten the prompt, or create the model with a larger n_ctx"
                 )
         call = Call(requests)
@@ -165,6 +168,7 @@ class Engine:
         self._drop_cancelled()
         if self._waiting:
             self._admit()
+        shown = bool(self._viewer.slots) and self._show()
         if self._drafter is not None:
             self._draft(self._drafter)
         chunks = plan(
@@ -172,26 +176,37 @@ class Engine:
             checkpoints=self.sequences.needs_checkpoints,
         )  # fmt: skip
         if not chunks:
-            return False
+            return shown
+        if self._attempt(chunks, lambda: self._decode(chunks)):
+            self._commit(chunks)
+        return True
+
+    def _show(self) -> bool:
+        """Evaluate one image or sound that comes next in its prompt, if there is any."""
+        slot = self._viewer.due()
+        if slot is not None:
+            self._attempt([Chunk(slot, 1, False)], lambda: self._viewer.evaluate(slot))
+        return slot is not None
+
+    def _attempt(self, chunks: Sequence[Chunk], decode: Callable[[], None]) -> bool:
+        """Decode; return False when that did not end as planned, which has then been dealt with."""
         try:
-            self._decode(chunks)
+            decode()
         except DecodeAbortedError:
             if self._wheel.closed:
                 raise closed() from None
             self.repair()
-            return True
         except NoKVSlotError as error:
             self._make_room(chunks, error)
-            return True
-        except ClosedError:
-            raise
         except LlamaError as error:
+            if isinstance(error, ClosedError) and self._context.closed:
+                raise
             for chunk in chunks:
                 self._fail(chunk.slot, error)
                 self.sequences.clear(chunk.slot)
+        else:
             return True
-        self._commit(chunks)
-        return True
+        return False
 
     def _admit(self) -> None:
         # Who was preempted would be so again, as long as nobody else is done.
@@ -204,6 +219,9 @@ class Engine:
                 return
             self._waiting.popleft()
             slot, source, n_shared = placement
+            if request.media:
+                n_shared = without_cut(request.media, n_shared)
+                self._viewer.add(slot)
             if slot is not source:
                 self.sequences.copy(source, slot, n_shared)
             else:
@@ -225,11 +243,11 @@ class Engine:
             room = min(
                 share,
                 request.max_tokens - request.n_generated - 1,
-                self.n_ctx - len(slot.tokens) - 1,
+                self.n_ctx - len(slot.tokens) - request.n_extra - 1,
             )
             if room > 0:
                 try:
-                    slot.drafts = drafter.draft(slot.tokens, room)
+                    slot.drafts = drafter.draft(request.ids, room)
                 except Exception as error:
                     self._fail(slot, error)
                     continue
@@ -323,7 +341,7 @@ class Engine:
         import numpy as np
 
         row = self._context.logits(index)
-        ids = np.array(request.tokens, np.int32)
+        ids = np.array(request.ids, np.int32)
         if request.processor is not None:
             row = request.processor(ids, row)
         if request.stopping is not None and request.stopping(ids, row):
@@ -344,8 +362,8 @@ class Engine:
             self._finish(slot, "stop")
         elif request.n_generated >= request.max_tokens:
             self._finish(slot, "length")
-        elif len(slot.tokens) >= self.n_ctx:
-            if not self._shifts:
+        elif len(slot.tokens) + request.n_extra >= self.n_ctx:
+            if not self._shifts or request.media:
                 self._finish(slot, "length")
             else:
                 self.sequences.shift(slot, min(request.n_prompt, self.n_ctx // 2))

@@ -6,6 +6,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from ..errors import InvalidArgumentError
+from .media import MediaPrompt, PlacedMedia
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -66,7 +69,7 @@ class Request:
     """A prompt, how to go on from it, and how far that went.
 
     Args:
-        prompt: At least one token id.
+        prompt: At least one token id; a ``MediaPrompt`` where it has images or sounds.
         sampler: Chooses the tokens; the request owns it.
         consumer: Takes them.
         max_tokens: How many at most.
@@ -74,6 +77,9 @@ class Request:
         prompt_logprobs: Whether to measure those of the prompt too.
         processor: Changes the logits before a token is chosen.
         stopping: Says from tokens and logits whether to stop before the next token.
+
+    Raises:
+        InvalidArgumentError: The log-probabilities of a prompt with images or sounds are wanted.
     """
 
     def __init__(
@@ -91,6 +97,16 @@ class Request:
         self.tokens = list(prompt)
         """What the sequence consists of; a context shift takes tokens out of its middle."""
         self.n_prompt = len(self.tokens)
+        self.media: Sequence[PlacedMedia] = ()
+        if isinstance(prompt, MediaPrompt):
+            self.media = prompt.media
+            if prompt_logprobs:
+                raise InvalidArgumentError(
+                    "the log-probabilities of a prompt with images or sounds cannot be told: do "
+                    "not echo it"
+                )
+        self.n_extra = sum(each.media.n_tokens - each.media.n_pos for each in self.media)
+        """Cells of the memory that it takes besides one for each position."""
         self.n_generated = 0
         self.n_reused = 0
         """Prompt tokens that did not have to be computed."""
@@ -112,3 +128,8 @@ class Request:
         self.error: BaseException | None = None
         self.cancelled = False
         self.finished = False
+
+    @property
+    def ids(self) -> list[int]:
+        """The tokens without the numbers that stand for images and sounds."""
+        return [token for token in self.tokens if token >= 0] if self.media else self.tokens

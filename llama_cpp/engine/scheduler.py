@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .media import text_after
 from .slots import Slot
 
 
@@ -55,8 +56,12 @@ def plan(
             break
         assert slot.request is not None
         pending = len(slot.tokens) - slot.n_cached
+        media = slot.request.media
+        text = text_after(media, slot.n_cached, len(slot.tokens)) if media else pending
+        if not text:
+            continue
         outputs = slot.request.prompt_logprobs and slot.n_cached < slot.request.n_prompt - 1
-        count = min(pending, budget, 1 + spare if outputs else pending)
+        count = min(text, budget, 1 + spare if outputs else pending)
         if checkpoints and count == pending:
             count -= 1
         chunks.append(Chunk(slot, count, outputs))

@@ -39,7 +39,7 @@ class Sequences:
         the last checkpoint before them.
         """
         # Somebody with the address of the context may have changed its memory.
-        if self._memory.seq_pos_max(slot.id) + 1 < slot.n_cached:
+        if self._end(slot) < slot.n_cached:
             slot.n_cached = 0
         n_tokens = min(n_tokens, slot.n_cached)
         if n_tokens <= slot.n_exact:
@@ -58,6 +58,7 @@ class Sequences:
         self._memory.seq_cp(source.id, target.id)
         target.tokens = source.tokens[: source.n_cached]
         target.n_cached, target.n_exact = source.n_cached, source.n_exact
+        target.short_end = source.short_end
         target.checkpoints = list(source.checkpoints)
         self.cut(target, n_tokens)
 
@@ -87,8 +88,17 @@ class Sequences:
 
     def repair(self, slot: Slot) -> None:
         """Make the memory agree with the slot after a decode that did not end as planned."""
-        if self._memory.seq_pos_max(slot.id) + 1 != slot.n_cached:
+        if self._end(slot) != slot.n_cached:
             self.cut(slot, slot.n_cached)
+
+    def remember_end(self, slot: Slot) -> None:
+        """Take what the memory says now for the end of an image that it holds."""
+        slot.short_end = (slot.n_cached, self._memory.seq_pos_max(slot.id) + 1)
+
+    def _end(self, slot: Slot) -> int:
+        """How many tokens the memory holds."""
+        end = self._memory.seq_pos_max(slot.id) + 1
+        return slot.n_cached if (slot.n_cached, end) == slot.short_end else end
 
     def _forget_after(self, slot: Slot, n_tokens: int) -> bool:
         """Return whether the memory is now what it was after the first ``n_tokens`` tokens."""

@@ -31,6 +31,8 @@ class Slot:
         checkpoints: In ascending order.
         drafts: Guesses of the tokens that follow.
         n_exact: After a context shift, how many tokens came before what was dropped.
+        short_end: After an image whose cells are all at the position of its beginning (M-RoPE):
+            how many tokens the memory held then, and how many it says that it held.
     """
 
     id: int
@@ -41,6 +43,7 @@ class Slot:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     drafts: list[int] = field(default_factory=list)
     n_exact: int = EVERYTHING
+    short_end: tuple[int, int] = (0, 0)
 
     @property
     def cached(self) -> list[int]:

@@ -174,31 +174,51 @@ def sequence_id(seq_id: int, n_seq_max: int, *, any_sequence: bool = False) -> i
 # What parentheses and braces in a grammar do not count in: texts, character classes, comments.
 _GRAMMAR_TEXT = re.compile(rb'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*', re.DOTALL)
 _GRAMMAR_PARENTHESIS = re.compile(rb"[()]")
-_GRAMMAR_REPETITION = re.compile(rb"\{\s*(\d+)\s*,\s*(\d+)\s*\}")
+_GRAMMAR_ITEM = re.compile(
+    rb"(?P<text>\"+)|\{\s*(?P<least>\d+)\s*,?\s*(?P<most>\d*)\s*\}|[^\s\"{]+|\{"
+)
+_GRAMMAR_COUNT_MAX = 2000  # above that the parser refuses, or takes it for no limit
+# The parser copies what is repeated as often as it may be, with some 30 bytes to hold each copy.
+_GRAMMAR_COPIES_MAX = 1 << 25
+_GRAMMAR_ALTERNATIVES_MAX = 1 << 15  # each is compared with all others: a second
 
 
 def grammar_size(rules: bytes) -> None:
     """Refuse a grammar that would exhaust the parser's stack or memory.
 
     Raises:
-        GrammarError: It is longer or nests deeper than any grammar in use, or repeats something
-            at least m and at most fewer times.
+        GrammarError: It is longer or nests deeper than any grammar in use, repeats more, or repeats
+            something at least m and at most fewer times.
     """
     if len(rules) > GRAMMAR_BYTES_MAX:
         raise GrammarError(f"the grammar has {len(rules)} bytes, at most {GRAMMAR_BYTES_MAX} go")
-    structure = _GRAMMAR_TEXT.sub(b" ", rules)
+    # As long as it was, for a repeated text is copied too.
+    structure = _GRAMMAR_TEXT.sub(lambda text: b'"'.ljust(len(text[0]), b'"'), rules)
     depth = deepest = 0
     for match in _GRAMMAR_PARENTHESIS.finditer(structure):
         depth += 1 if match[0] == b"(" else -1
         deepest = max(deepest, depth)
     if deepest > GRAMMAR_DEPTH_MAX:
         raise GrammarError(f"the grammar nests {deepest} deep, at most {GRAMMAR_DEPTH_MAX} goes")
-    for match in _GRAMMAR_REPETITION.finditer(structure):
-        if int(match[1]) > int(match[2]):
+    alternatives = structure.count(b"|")
+    if alternatives > _GRAMMAR_ALTERNATIVES_MAX:
+        raise GrammarError(
+            f"the grammar has {alternatives} alternatives, at most {_GRAMMAR_ALTERNATIVES_MAX} go"
+        )
+    length = copies = 0
+    for item in _GRAMMAR_ITEM.finditer(structure):
+        if item["least"] is None:
+            length = len(item["text"] or b" ")
+            continue
+        least, most = int(item["least"][:9]), int(item["most"][:9] or 0)
+        if item["most"] and least > most:
             raise GrammarError(
-                f"the grammar has the repetition {match[0].decode()}, whose minimum is larger than "
+                f"the grammar has the repetition {item[0].decode()}, whose minimum is larger than "
                 "its maximum"
             )
+        copies += (length + 30) * max(n for n in (0, least, most) if n <= _GRAMMAR_COUNT_MAX)
+    if copies > _GRAMMAR_COPIES_MAX:
+        raise GrammarError("the grammar repeats too much: lower the numbers in {...}")
 
 
 def instance(value: object, kind: type, what: str) -> None:

@@ -82,7 +82,7 @@ class Context(ExclusiveHandle):
         self.n_seq_max: int = raw.llama_n_seq_max(pointer)
         self.pooling_type: int = raw.llama_pooling_type(pointer)
         self.has_memory: bool = raw.llama_get_memory(pointer) is not None
-        self._outputs_everywhere = self.params.embeddings
+        self.outputs_everywhere = self.params.embeddings
         self.set_abort_callback(None)
 
     @staticmethod
@@ -217,7 +217,7 @@ class Context(ExclusiveHandle):
     def set_embeddings(self, embeddings: bool) -> None:
         """Set whether decoding gives embeddings."""
         self.call(raw.llama_set_embeddings, bool(embeddings))
-        self._outputs_everywhere = bool(embeddings)
+        self.outputs_everywhere = bool(embeddings)
 
     def set_causal_attn(self, causal: bool) -> None:
         """Set whether a token sees only those before it."""
@@ -317,7 +317,7 @@ class Context(ExclusiveHandle):
         if 0 < self.params.n_outputs_max < batch.n_tokens:
             wanted = int(batch.outputs[: batch.n_tokens].astype(bool).sum())
             checks.output_count(
-                batch.n_tokens if self._outputs_everywhere else wanted, self.params.n_outputs_max
+                batch.n_tokens if self.outputs_everywhere else wanted, self.params.n_outputs_max
             )
         if not self.has_memory:
             checks.encoder_input(batch.n_tokens, self.n_ubatch)
@@ -334,10 +334,29 @@ class Context(ExclusiveHandle):
         finally:
             self.release()
         if code or self._callback_error is not None:
-            self._raise_for(code, batch, list(log))
+            self.raise_for(code, batch.n_tokens, list(log), lambda: self._refusal(batch, list(log)))
 
-    def _raise_for(self, code: int, batch: Batch, log: list[str]) -> None:
+    def raise_for(
+        self,
+        code: int,
+        n_tokens: int,
+        log: list[str],
+        refusal: Callable[[], LlamaError] | None = None,
+    ) -> None:
+        """Raise what a call for so many tokens means that returned ``code``; nothing for 0.
+
+        Args:
+            code: Of ``llama_decode`` or the like.
+            n_tokens: How many there were.
+            log: What the call logged.
+            refusal: Finds out why the engine did not begin.
+
+        Raises:
+            DecodeError: One of its subclasses, or what ``refusal`` found.
+        """
         callback_error, self._callback_error = self._callback_error, None
+        if callback_error is None and not code:
+            return
         self._stop.value = False
         if callback_error is not None:
             raise callback_error
@@ -349,7 +368,7 @@ class Context(ExclusiveHandle):
             )
         if code == 1:
             raise NoKVSlotError(
-                f"the memory of {self.n_ctx} cells has no room for {batch.n_tokens} more: remove "
+                f"the memory of {self.n_ctx} cells has no room for {n_tokens} more: remove "
                 "or shorten a sequence, split the batch, or create a larger context",
                 log, code,
             )  # fmt: skip
@@ -357,8 +376,8 @@ class Context(ExclusiveHandle):
             raise DecodeAbortedError(
                 "the decode was stopped; micro-batches that were done are still in memory", log, 2
             )
-        if code == -1:
-            raise self._refusal(batch, log)
+        if code == -1 and refusal is not None:
+            raise refusal()
         raise DecodeError(f"the decode failed with code {code}: see the native log", log, code)
 
     def _refusal(self, batch: Batch, log: list[str]) -> LlamaError:

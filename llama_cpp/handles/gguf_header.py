@@ -77,6 +77,7 @@ class GGUFHeader(NamedTuple):
         split_count: ``split.count``: of how many files the model consists; 0 if it is not split.
         alignment: To how many bytes the tensor data is aligned.
         metadata: The scalars and strings. Bytes that are not UTF-8 are replaced.
+        kinds: The type of each pair, by its number in GGUF.
         array_lengths: The length of each array; what is in them is not kept.
         learned_positions: How many positions the model has embeddings for, if it learned any; the
             engine aborts on a token behind them.
@@ -90,6 +91,7 @@ class GGUFHeader(NamedTuple):
     split_count: int
     alignment: int
     metadata: dict[str, MetadataValue]
+    kinds: dict[str, int]
     array_lengths: dict[str, int]
     learned_positions: int | None = None
 
@@ -248,7 +250,7 @@ def _parse(reader: _Reader) -> GGUFHeader:
     if tensor_count < 0 or pair_count < 0:
         raise reader.damaged(f"it claims to be {contents}")
     reader.require(tensor_count * _SMALLEST_TENSOR + pair_count * _SMALLEST_PAIR, contents)
-    metadata, array_lengths = _read_metadata(reader, pair_count)
+    metadata, kinds, array_lengths = _read_metadata(reader, pair_count)
     alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
     if alignment.bit_count() != 1:
         raise reader.damaged(f"general.alignment is {alignment}, which is not a power of two")
@@ -262,6 +264,7 @@ def _parse(reader: _Reader) -> GGUFHeader:
         split_count=metadata.get("split.count", 0),
         alignment=alignment,
         metadata=metadata,
+        kinds=kinds,
         array_lengths=array_lengths,
         learned_positions=learned_positions,
     )
@@ -292,8 +295,11 @@ def _read_version(reader: _Reader) -> int:
     raise errors.GGUFVersionError(f"{reader.name!r} {problem}. {advice}")
 
 
-def _read_metadata(reader: _Reader, count: int) -> tuple[dict[str, Any], dict[str, int]]:
+def _read_metadata(
+    reader: _Reader, count: int
+) -> tuple[dict[str, Any], dict[str, int], dict[str, int]]:
     metadata: dict[str, MetadataValue] = {}
+    kinds: dict[str, int] = {}
     array_lengths: dict[str, int] = {}
     seen: set[bytes] = set()
     for index in range(count):
@@ -305,6 +311,7 @@ def _read_metadata(reader: _Reader, count: int) -> tuple[dict[str, Any], dict[st
         required = _REQUIRED_KINDS.get(raw_key, kind)
         if kind != required:
             raise reader.damaged(f"{what} is no {_REQUIRED_KIND_NAMES[required]}")
+        kinds[key] = kind
         if kind == _ARRAY:
             array_lengths[key] = _skip_array(reader, key, what)
         elif kind == _STRING:
@@ -313,7 +320,7 @@ def _read_metadata(reader: _Reader, count: int) -> tuple[dict[str, Any], dict[st
             (metadata[key],) = reader.unpack(_SCALARS[kind], what)
         else:
             raise reader.damaged(f"{what} has the unknown type {kind}")
-    return metadata, array_lengths
+    return metadata, kinds, array_lengths
 
 
 def _read_name(reader: _Reader, what: str, seen: set[bytes]) -> bytes:

@@ -17,6 +17,9 @@ _BRACKET = re.compile(r"[][{}]")
 # have brackets of their own.
 _PICKY_KEYS = frozenset({"$ref", "name"})
 _PATTERN_PARENTHESES_MAX = 100
+# The schema converter copies the names of an object's optional properties, which is n, n * n / 2
+# times: 1.5 s in all.
+_OPTIONAL_COPIES_MAX = 1000**3
 
 
 def depth_of_json(text: str) -> int:
@@ -44,11 +47,20 @@ def levels(value: Any, what: str) -> int:
         what: What it is, for messages.
 
     Raises:
-        InvalidArgumentError: It has a name or a pattern that no native code would survive.
+        InvalidArgumentError: It has a name, a pattern or a number of optional properties that no
+            native code would survive.
     """
-    deepest = inner = references = 0
+    deepest = inner = references = copies = 0
     for key, child, depth in _walk(value):
         deepest = max(deepest, depth)
+        if isinstance(child, dict) and isinstance(child.get("properties"), dict):
+            optional = len(child["properties"]) - _required(child)
+            copies += optional**3
+            if copies > _OPTIONAL_COPIES_MAX:
+                raise InvalidArgumentError(
+                    f"{what} has too many optional properties, of which {optional} in one object: "
+                    "list them under required, or split the object"
+                )
         if len(key) > NAME_MAX or (
             key in _PICKY_KEYS and isinstance(child, str) and len(child) > NAME_MAX
         ):
@@ -64,6 +76,14 @@ def levels(value: Any, what: str) -> int:
             inner = max(inner, depth_of_json(child))
         references += key == "$ref"
     return (deepest + inner) * (references + 1)
+
+
+def _required(schema: dict[str, Any]) -> int:
+    """How many properties of an object are required."""
+    names = schema.get("required")
+    if not isinstance(names, list | tuple):
+        return 0
+    return len(schema["properties"].keys() & {name for name in names if isinstance(name, str)})
 
 
 def _walk(value: Any) -> Iterator[tuple[str, Any, int]]:

@@ -101,6 +101,11 @@ class TokenSampler:
             )
         return self._choose(_NO_CONTEXT, 0, row.ctypes.data_as(_FLOATS))
 
+    def begin_grammar(self, grammar: Sampler) -> None:
+        """Have a grammar check the tokens from now on; it is owned."""
+        self.grammar = grammar
+        self._native.grammar = grammar.pointer
+
     def close(self) -> None:
         """Free the samplers."""
         self.chain.close()

@@ -114,6 +114,18 @@ class Vocab(Handle):
             lambda vocab: frozenset(t for t in range(self.n_tokens) if is_eog(vocab, t))
         )
 
+    @cached_property
+    def special_texts(self) -> dict[str, int]:
+        """The control tokens by the texts that stand for them when special tokens are parsed."""
+        attr, text = raw.llama_vocab_get_attr, raw.llama_vocab_get_text
+        special = raw.LLAMA_TOKEN_ATTR_CONTROL | raw.LLAMA_TOKEN_ATTR_UNKNOWN
+        tokens = self.call(
+            lambda vocab: {
+                text(vocab, t): t for t in range(self.n_tokens) if attr(vocab, t) & special
+            }
+        )
+        return {text.decode("utf-8", "replace"): token for text, token in tokens.items() if text}
+
     def is_control(self, token: int) -> bool:
         """Whether the token is a control token, not text."""
         return self.call(raw.llama_vocab_is_control, self._checked(token))

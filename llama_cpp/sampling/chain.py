@@ -58,7 +58,9 @@ def token_sampler(
         _add(chain, params, model, active)
         chain.add(_last(params))
     if params.penalizes:
-        for token in history[-_reach(params) :] if _reach(params) else history:
+        # Negative numbers stand for images and sounds.
+        tokens = [token for token in history if token >= 0]
+        for token in tokens[-_reach(params) :] if _reach(params) else tokens:
             chain.accept(token)
     return TokenSampler(chain, model.n_vocab, grammar, n_best, biases)
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from media_kit import PROMPT, RATE, Logits, Projector, content, noise, png, split, tone, wav
+from media_bytes import RATE, noise, png, tone, wav
+from media_kit import PROMPT, Logits, Projector, content, split
 from zoo_media import write_audio_mmproj, write_image_mmproj
 
 from llama_cpp import mtmd_cpp as raw

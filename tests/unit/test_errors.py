@@ -17,6 +17,7 @@ BUILTINS = {
     errors.InvalidArgumentError: (ValueError,),
     errors.TokenError: (ValueError,),
     errors.ContextWindowError: (ValueError,),
+    errors.MediaError: (ValueError,),
     errors.ForkError: (RuntimeError,),
     errors.PointerTypeError: (TypeError,),
     errors.ClosedError: (ValueError, RuntimeError),

@@ -59,6 +59,14 @@ def test_small_file(save: Save) -> None:
             "general.alignment": 64,
             "split.count": 3,
         },
+        kinds={
+            "general.architecture": STRING,
+            "general.type": STRING,
+            "general.alignment": U32,
+            "split.count": U16,
+            "tokenizer.ggml.tokens": ARRAY,
+            "tokenizer.ggml.scores": ARRAY,
+        },
         array_lengths={"tokenizer.ggml.tokens": 3, "tokenizer.ggml.scores": 3},
     )
 
