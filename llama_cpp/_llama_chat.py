@@ -1,27 +1,21 @@
-"""What ``Llama`` offers besides completions: chats, embeddings, states."""
+"""What ``Llama`` offers for chats."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from . import embeddings
-from ._llama_sequence import LlamaSequence
-from .chat_completion import (
-    CHATML,
-    ChatCompletionJob,
-    Conversation,
-    template_options,
-    thinks_by_default,
-)
-from .completion import Generator, Options
-from .errors import ContextError, InvalidArgumentError, LlamaError
-from .handles import ChatTemplates
-from .llama_types import (
-    CreateChatCompletionResponse,
-    CreateChatCompletionStreamResponse,
-    CreateEmbeddingResponse,
-)
+from ._llama_embeddings import LlamaEmbeddings
+from .chat.messages import checked_messages, reply_form
+from .chat.render import Renderer
+from .chat.special_text import SpecialTexts
+from .chat.templates import Templates
+from .chat_completion import ChatCompletionJob
+from .errors import InvalidArgumentError, LlamaError
+from .generation import Generator, Options
+from .llama_chat_format import get_chat_completion_handler
+from .llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 from .prompt import Prompts
 from .sampling.options import NAMED, sampling_params
 
@@ -31,17 +25,21 @@ if TYPE_CHECKING:
     from .sampling.options import SamplingOptions
 
 
-class LlamaChat(LlamaSequence):
-    """The part of ``Llama`` for chats and embeddings."""
+REASONING_FORMATS = ("none", "auto", "deepseek", "deepseek-legacy")
+"""Where thoughts go; all but the first put them into ``reasoning_content``."""
 
-    model_path: str
+
+class LlamaChat(LlamaEmbeddings):
+    """The part of ``Llama`` for chats."""
+
     metadata: dict[str, str]
     chat_format: str | None
     chat_handler: Any
+    _chat_handlers: dict[str, Callable[..., Any]]
     _generator: Generator
     _prompts: Prompts
-    _templates: ChatTemplates | None
-    _thinks_by_default: bool
+    _templates: Templates
+    _special_texts: SpecialTexts | None
 
     def create_chat_completion(
         self,
@@ -80,8 +78,9 @@ class LlamaChat(LlamaSequence):
         parallel_tool_calls: bool | None = None,
         enable_thinking: bool | None = None,
         reasoning_format: str | None = None,
-        continue_final_message: bool | None = None,
+        continue_final_message: bool | Literal["content", "reasoning_content"] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        parse_special: bool = False,
         **sampling: Unpack[SamplingOptions],
     ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
         """Answer the last message of a conversation.
@@ -91,7 +90,8 @@ class LlamaChat(LlamaSequence):
             functions: The older form of ``tools``.
             function_call: The older form of ``tool_choice``.
             tools: What the model may call.
-            tool_choice: "auto", "required", "none" or a tool.
+            tool_choice: "auto"; "required" or ``{"type": "function", "function": {"name": ...}}``
+                admit nothing but a call, after thoughts; "none".
             temperature: See ``create_completion``, as for those without a word here.
             top_p: See there.
             top_k: See there.
@@ -101,7 +101,8 @@ class LlamaChat(LlamaSequence):
             stop: Texts that end the reply.
             seed: See there.
             response_format: ``{"type": "json_object"}``, with a ``schema`` if wanted, or OpenAI's
-                ``json_schema``.
+                ``json_schema``. What no grammar can say in a schema is an error, unless ``strict``
+                is False.
             max_tokens: How many tokens at most; None: until the context is full.
             presence_penalty: See there.
             frequency_penalty: See there.
@@ -122,10 +123,13 @@ class LlamaChat(LlamaSequence):
             parallel_tool_calls: Whether one reply may have several calls.
             enable_thinking: Whether the model is to think first, where its template knows of it;
                 None leaves that to the template.
-            reasoning_format: "none" leaves thoughts in the content, "deepseek" and "auto" put
-                them into ``reasoning_content``.
-            continue_final_message: Whether the last message is the beginning of the reply.
+            reasoning_format: "auto", which is what None means, and "deepseek" put thoughts into
+                ``reasoning_content``; "none" leaves them in the content.
+            continue_final_message: Whether the last message, or its named part, is the beginning of
+                the reply. Only what is new is returned.
             chat_template_kwargs: More variables for the template.
+            parse_special: Whether the texts of special tokens in messages stand for those tokens,
+                so that a message may end itself; else they are text.
             **sampling: Further parameters: see ``SamplingParams``.
 
         Returns:
@@ -133,68 +137,16 @@ class LlamaChat(LlamaSequence):
             stops the generation.
 
         Raises:
-            ChatTemplateError: The template does not take the messages.
+            ChatTemplateError: The template does not parse, or does not take the messages.
+            GrammarError: The grammar or the schema cannot be used.
             ContextWindowError: They do not fit into the context.
             InvalidArgumentError: An argument is out of range, or they contradict each other.
         """
         arguments = {k: v for k, v in locals().items() if k not in ("self", "stream", "sampling")}
-        if self.chat_handler is not None:
-            return self.chat_handler(llama=self, stream=stream, **arguments, **sampling)  # type: ignore[no-any-return]
+        if (handler := self._handler()) is not None:
+            return _handled(handler, self, stream, {**arguments, **sampling})  # type: ignore[no-any-return]
         job = self._chat(**arguments, **sampling)
         return job.chunks() if stream else job.result()
-
-    def _chat(
-        self,
-        *,
-        messages: Sequence[Mapping[str, Any]],
-        functions: Any,
-        function_call: Any,
-        tools: Any,
-        tool_choice: Any,
-        stop: Any,
-        seed: int | None,
-        response_format: Mapping[str, Any] | None,
-        max_tokens: int | None,
-        tfs_z: float,
-        model: str | None,
-        logits_processor: Any,
-        grammar: Any,
-        logprobs: bool | None,
-        top_logprobs: int | None,
-        n: int,
-        stream_options: Mapping[str, Any] | None,
-        max_completion_tokens: int | None,
-        **rest: Any,
-    ) -> ChatCompletionJob:
-        template = template_options(
-            tools=tools, tool_choice=tool_choice, functions=functions,
-            function_call=function_call, response_format=response_format, grammar=grammar,
-        )  # fmt: skip
-        template |= {name: rest.pop(name) for name in _TEMPLATE_OPTIONS}
-        templates = self._chat_templates()
-        is_told = "enable_thinking" in (template["chat_template_kwargs"] or {})
-        if template["enable_thinking"] is None and not is_told:
-            template["enable_thinking"] = self._thinks_by_default
-        known = {name: rest.pop(name) for name in NAMED}
-        known["penalty_last_n"] = self.last_n_tokens_size
-        conversation = Conversation(templates, self._model.vocab_handle, messages, template)
-        return ChatCompletionJob(
-            self._generating(),
-            conversation,
-            sampling_params(known, rest, self._seed_for(seed)),
-            Options(
-                max_tokens if max_completion_tokens is None else max_completion_tokens,
-                stop,
-                (top_logprobs or 0) if logprobs else None,
-                n=n,
-                logits_processor=logits_processor,
-            ),
-            model if model is not None else self.model_path,
-            legacy=functions is not None and tools is None,
-            before=self._recall,
-            after=self._keep,
-            include_usage=bool((stream_options or {}).get("include_usage")),
-        )
 
     def create_chat_completion_openai_v1(self, *args: Any, **kwargs: Any) -> Any:
         """Answer like ``create_chat_completion``, with objects of the ``openai`` package.
@@ -216,105 +168,86 @@ class LlamaChat(LlamaSequence):
             return (Part(**cast("Any", chunk)) for chunk in answer)
         return Whole(**cast("Any", answer))
 
-    def _chat_templates(self) -> ChatTemplates:
-        if self._templates is None or self._templates.closed:
-            if self.chat_format not in (None, "chatml"):
-                raise InvalidArgumentError(
-                    f"chat_format={self.chat_format!r} is unknown: use 'chatml', or None for the "
-                    "model's own template"
-                )
-            own = self.metadata.get("tokenizer.chat_template")
-            source = CHATML if self.chat_format or own is None else own
-            vocab = self._model.vocab_handle
-            bos, eos = (
-                vocab.text(token).decode("utf-8", "replace") if token >= 0 else ""
-                for token in (vocab.bos, vocab.eos)
-            )
-            self._templates = ChatTemplates(source, bos=bos, eos=eos)
-            self._thinks_by_default = thinks_by_default(source)
-        return self._templates
+    def _handler(self) -> Callable[..., Any] | None:
+        """What answers in place of a template: the caller's handler, or a registered one."""
+        name = self.chat_format
+        if self.chat_handler is not None or name is None:
+            return cast("Callable[..., Any] | None", self.chat_handler)
+        if name in self._chat_handlers:
+            return self._chat_handlers[name]
+        return None if self._templates.knows(name) else get_chat_completion_handler(name)
 
-    # Embeddings.
+    def _answer(self, renderer: Renderer, *, stream: bool = False, **given: Any) -> Any:
+        """Answer by a renderer; arguments that are left out have their defaults."""
+        job = self._chat(renderer, **{**_DEFAULTS, **given})
+        return job.chunks() if stream else job.result()
 
-    def create_embedding(
+    def _chat(
         self,
-        input: str | list[str],  # noqa: A002 - OpenAI's name
-        model: str | None = None,
-    ) -> CreateEmbeddingResponse:
-        """Embed texts.
-
-        Args:
-            input: A text, or a list of them.
-            model: What the result says the model is.
-
-        Returns:
-            OpenAI's embedding object.
-
-        Raises:
-            ContextError: The model was created without ``embedding=True``.
-            InvalidArgumentError: There is no text.
-        """
-        texts = [input] if isinstance(input, str) else input
-        rows, count = self.embed(texts, return_count=True)
-        data = [
-            {"object": "embedding", "embedding": row, "index": index}
-            for index, row in enumerate(rows)
-        ]
-        return cast(
-            "CreateEmbeddingResponse",
-            {
-                "object": "list",
-                "data": data,
-                "model": model if model is not None else self.model_path,
-                "usage": {"prompt_tokens": count, "total_tokens": count},
-            },
+        renderer: Renderer | None = None,
+        *,
+        messages: Sequence[Mapping[str, Any]],
+        functions: Any,
+        function_call: Any,
+        tools: Any,
+        tool_choice: Any,
+        stop: Any,
+        seed: int | None,
+        response_format: Mapping[str, Any] | None,
+        max_tokens: int | None,
+        tfs_z: float,
+        model: str | None,
+        logits_processor: Any,
+        grammar: Any,
+        logprobs: bool | None,
+        top_logprobs: int | None,
+        n: int,
+        stream_options: Mapping[str, Any] | None,
+        max_completion_tokens: int | None,
+        parallel_tool_calls: bool | None,
+        parse_special: bool,
+        **rest: Any,
+    ) -> ChatCompletionJob:
+        generator = self._generating()
+        form = reply_form(
+            tools=tools, tool_choice=tool_choice, functions=functions, function_call=function_call,
+            parallel_tool_calls=parallel_tool_calls, response_format=response_format,
+            grammar=grammar,
+        )  # fmt: skip
+        if renderer is None:
+            renderer = self._templates.renderer(self.chat_format, has_tools=bool(form.tools))
+        template = _template_options({name: rest.pop(name) for name in _TEMPLATE_OPTIONS}, renderer)
+        if top_logprobs is not None and not logprobs:
+            raise InvalidArgumentError("top_logprobs needs logprobs=True")
+        known = {name: rest.pop(name) for name in NAMED}
+        known["penalty_last_n"] = self.last_n_tokens_size
+        params = sampling_params(known, rest, self._seed_for(seed))
+        conversation = renderer.render(
+            self._model.vocab_handle, checked_messages(messages, renderer.roles), form, template,
+            None if parse_special else self._texts_of_special_tokens(),
+        )  # fmt: skip
+        return ChatCompletionJob(
+            generator,
+            conversation,
+            params,
+            Options(
+                max_tokens if max_completion_tokens is None else max_completion_tokens,
+                stop,
+                (top_logprobs or 0) if logprobs else None,
+                n=n,
+                logits_processor=logits_processor,
+            ).with_stops(renderer.stops),
+            model if model is not None else self.model_path,
+            legacy=functions is not None and tools is None,
+            before=self._recall,
+            after=self._keep,
+            include_usage=bool((stream_options or {}).get("include_usage")),
         )
 
-    def embed(
-        self,
-        input: str | list[str],  # noqa: A002 - OpenAI's name
-        normalize: bool | int = False,
-        truncate: bool = True,
-        return_count: bool = False,
-    ) -> Any:
-        """Embed a text or a list of texts.
-
-        Args:
-            input: The texts.
-            normalize: True scales to Euclidean length 1; a number is llama.cpp's
-                ``--embd-normalize``.
-            truncate: Whether to cut texts that are too long, rather than raise.
-            return_count: Whether to return the number of tokens too.
-
-        Returns:
-            A list of floats per text, of lists per token where the model does not pool; for a
-            single text that alone. With ``return_count`` a tuple of it and the number of those
-            that were not cut off.
-
-        Raises:
-            ContextError: The model was created without ``embedding=True``.
-            InvalidArgumentError: There is no text, or one is too long.
-        """
-        self._check_context()
-        context = self._ctx.handle
-        if not context.params.embeddings:
-            raise ContextError("create the model with embedding=True to embed with it")
-        texts = [input] if isinstance(input, str) else input
-        if not isinstance(texts, list | tuple):
-            raise InvalidArgumentError(f"input={input!r} must be a text or a list of texts")
-        vocab = self._model.vocab_handle
-        prompts = [vocab.tokenize(text, parse_special=True) for text in texts]
-        if not prompts or not all(prompts):
-            raise InvalidArgumentError("there is nothing to embed: give at least one text")
-        rows = [
-            embeddings.normalized(row, normalize).tolist()
-            for row in embeddings.embed(self._engine, context, prompts, truncate=truncate)
-        ]
-        result = rows[0] if isinstance(input, str) else rows
-        if not return_count:
-            return result
-        limit = embeddings.longest(self._engine, context)
-        return result, sum(min(len(prompt), limit) for prompt in prompts)
+    def _texts_of_special_tokens(self) -> SpecialTexts:
+        if self._special_texts is None:
+            self._special_texts = SpecialTexts(self._model.vocab_handle)
+        return self._special_texts
 
     def _generating(self) -> Generator:
         """What completions need.
@@ -333,6 +266,53 @@ class LlamaChat(LlamaSequence):
 
 
 _TEMPLATE_OPTIONS = (
-    "parallel_tool_calls", "enable_thinking", "reasoning_format", "continue_final_message",
-    "chat_template_kwargs",
+    "enable_thinking", "reasoning_format", "continue_final_message", "chat_template_kwargs",
 )  # fmt: skip
+
+
+def _template_options(given: dict[str, Any], renderer: Renderer) -> dict[str, Any]:
+    """Check what goes to the template, and say what was left out."""
+    kwargs = given["chat_template_kwargs"] or {}
+    if not isinstance(kwargs, Mapping):
+        raise InvalidArgumentError(f"chat_template_kwargs={kwargs!r} must be a dict")
+    given["reasoning_format"] = given["reasoning_format"] or "auto"
+    for name, allowed in _ALLOWED.items():
+        if given[name] not in allowed:
+            raise InvalidArgumentError(
+                f"{name}={given[name]!r} must be one of {', '.join(map(str, allowed))}"
+            )
+    if given["enable_thinking"] is None and "enable_thinking" not in kwargs:
+        given["enable_thinking"] = renderer.thinks_by_default
+    return given
+
+
+_ALLOWED: Mapping[str, tuple[Any, ...]] = {
+    "enable_thinking": (True, False, None),
+    "reasoning_format": REASONING_FORMATS,
+    "continue_final_message": (True, False, None, "content", "reasoning_content"),
+}
+
+_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(LlamaChat.create_chat_completion).parameters.items()
+    if parameter.default is not parameter.empty and name != "stream"
+}
+
+
+def _handled(
+    handler: Callable[..., Any], llama: LlamaChat, stream: bool, arguments: Mapping[str, Any]
+) -> Any:
+    """Call a handler. Arguments that llama-cpp-python's do not know go only if they are set."""
+    given = {
+        name: value
+        for name, value in arguments.items()
+        if name in _HANDLED or name not in _DEFAULTS or value != _DEFAULTS[name]
+    }
+    return handler(llama=llama, stream=stream, **given)
+
+
+_HANDLED = frozenset(
+    name
+    for name, parameter in inspect.signature(LlamaChat.create_chat_completion).parameters.items()
+    if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+)

@@ -81,7 +81,7 @@ class AsyncLlama:
         arguments = _bound(_CHAT_COMPLETION, self.llama, messages, *args, **kwargs)
 
         def prepare() -> Job:
-            if self.llama.chat_handler is not None:
+            if self.llama._handler() is not None:
                 return HandledJob(partial(self.llama.create_chat_completion, **arguments))
             return self.llama._chat(**arguments)
 

@@ -14,9 +14,11 @@ from ._llama_chat import LlamaChat
 from ._llama_params import ModelParams, context_params, progress_callback
 from ._logger import set_verbose
 from ._sequence_zero import SequenceZero
-from .completion import CompletionJob, Generator, Options, Run
+from .chat.templates import Templates
+from .completion import CompletionJob
 from .engine import Engine
 from .engine.drafts import Drafter
+from .generation import Generator, Options, Run
 from .handles import LoraAdapter
 from .handles.threadpool import POLL, Threadpool
 from .llama_grammar import LlamaGrammar
@@ -91,6 +93,8 @@ class Llama(LlamaChat):
         numa: NUMA strategy: a bool or ``GGML_NUMA_STRATEGY_*``.
         chat_format: The name of a chat format, in place of the model's template.
         chat_handler: What turns messages into a completion, in place of a format.
+        chat_template: In place of the model's template: Jinja, the path of a file with it, or the
+            name of a format or of another template of the model.
         draft_model: Guesses tokens ahead: the text is the same, and sooner there.
         tokenizer: In place of the model's own.
         type_k: Type of the K cache: ``GGML_TYPE_*``.
@@ -163,6 +167,7 @@ class Llama(LlamaChat):
         n_parallel: int = 1,
         context_shift: bool = False,
         poll: int = POLL,
+        chat_template: str | os.PathLike[str] | None = None,
         progress: bool | Callable[[float], bool | None] = False,
         **kwargs: Any,
     ) -> None:
@@ -182,7 +187,8 @@ class Llama(LlamaChat):
         self.n_batch = n_batch
         self._vocab_only = vocab_only
         self.cache = None
-        self._templates = None
+        self._chat_handlers: dict[str, Callable[..., Any]] = {}
+        self._special_texts = None
         self.set_seed(seed)
         if numa:
             raw.llama_numa_init(1 if numa is True else integer("numa", numa, 0, 4))
@@ -198,6 +204,9 @@ class Llama(LlamaChat):
         self._n_vocab = self._model.n_vocab()
         self.tokenizer_ = tokenizer or LlamaTokenizer(self)
         self.metadata = self._model.metadata()
+        self._templates = Templates(self._model.vocab_handle, self.metadata, chat_template)
+        if chat_format is None and chat_handler is None:
+            self.chat_format = self._templates.default_format
         self._prompts = Prompts(self._model.vocab_handle, self.tokenizer_, spm_infill=spm_infill)
         if vocab_only:
             return

@@ -2,6 +2,7 @@
 
 from .pieces import Pieces
 from .stops import StopFinder, StopStrings
+from .triggers import TriggerFinder, Triggers
 from .utf8 import Utf8Decoder
 
-__all__ = ["Pieces", "StopFinder", "StopStrings", "Utf8Decoder"]
+__all__ = ["Pieces", "StopFinder", "StopStrings", "TriggerFinder", "Triggers", "Utf8Decoder"]

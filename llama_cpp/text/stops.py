@@ -92,6 +92,11 @@ class StopFinder:
         self.found: str | None = None
         """The stop string that ended the text."""
 
+    @property
+    def held(self) -> str:
+        """What was fed and may not be shown yet."""
+        return self._held
+
     def feed(self, text: str) -> str:
         """Return what may be shown now: all but what a stop string may begin with.
 

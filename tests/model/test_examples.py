@@ -22,6 +22,7 @@ def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         ("high_level_api/completion.py", PLANETS),
         ("high_level_api/chat.py", 'get_weather({"city": "Oslo"})'),
+        ("high_level_api/structured_output.py", "Jason will be 26."),
         ("low_level_api/raw_loop.py", PLANETS),
         ("low_level_api/handles_loop.py", PLANETS),
         ("low_level_api/chat_loop.py", "Oslo"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from llama_cpp.chat_completion import thinks_by_default
+from llama_cpp.chat.conversation import LoadedTemplate
 from llama_cpp.llama import Llama
 from llama_cpp.models import tinychat
 
@@ -28,12 +28,12 @@ TEMPLATES = Path(__file__).parents[2] / "vendor" / "llama.cpp" / "models" / "tem
 )
 def test_a_template_has_its_own_default(name: str, thinks: bool) -> None:
     source = (TEMPLATES / f"{name}.jinja").read_text(encoding="utf-8")
-    assert thinks_by_default(source) == thinks
+    assert LoadedTemplate(source).thinks_by_default == thinks
 
 
-def test_templates_that_know_nothing_of_thoughts_or_do_not_parse_change_nothing() -> None:
-    assert thinks_by_default("{{ messages[0].content }}")
-    assert thinks_by_default("{% if enable_thinking %}")
+def test_templates_that_know_nothing_of_thoughts_or_take_no_question_change_nothing() -> None:
+    assert LoadedTemplate("{{ messages[0].content }}").thinks_by_default
+    assert LoadedTemplate("{{ raise_exception(enable_thinking) }}").thinks_by_default
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_templates_that_know_nothing_of_thoughts_or_do_not_parse_change_nothing(
 def test_tinychat_thinks_only_when_it_is_told_to(options: dict[str, Any], thinks: bool) -> None:
     with Llama(tinychat(), verbose=False) as llm:
         messages = [{"role": "user", "content": "What is the capital of France?"}]
-        options = {"temperature": 0, "max_tokens": 100, "reasoning_format": "auto", **options}
+        options = {"temperature": 0, "max_tokens": 100, **options}
         answer: Any = llm.create_chat_completion(messages, **options)
     message = answer["choices"][0]["message"]
     assert "Paris" in message["content"]

@@ -10,9 +10,9 @@ from handles_kit import open_context
 from llama_kit import PROMPT, open_llama, text_of
 from zoo import Zoo
 
-from llama_cpp.completion import Generator, Options, Run
 from llama_cpp.engine import Engine
 from llama_cpp.errors import ContextWindowError, NoKVSlotError
+from llama_cpp.generation import Generator, Options, Run
 from llama_cpp.handles import Model
 from llama_cpp.sampling.chain import Ends
 from llama_cpp.sampling.params import SamplingParams

@@ -15,7 +15,6 @@ from llama_kit import cached_tokens, open_llama
 from zoo import Zoo, write_llama
 
 from llama_cpp.errors import (
-    ChatTemplateError,
     ContextWindowError,
     GrammarError,
     InvalidArgumentError,
@@ -30,6 +29,11 @@ RENDERED = (
     b"<|im_start|>system\nword by word<|im_end|>\n"
     b"<|im_start|>user\nwhat is the answer<|im_end|>\n<|im_start|>assistant\n"
 )
+CALL = {
+    "role": "assistant",
+    "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 SCHEMA = {
     "type": "object",
     "properties": {"size": {"enum": ["small", "large"]}, "count": {"enum": [1, 2, 30]}},
@@ -119,7 +123,7 @@ def test_logprobs_have_the_shape_of_chats(llm: Llama) -> None:
         assert entry["top_logprobs"][0]["logprob"] == pytest.approx(entry["logprob"])
     text = b"".join(bytes(entry["bytes"]) for entry in entries).decode("utf-8", "replace")
     assert text == content_of(answer)
-    assert chat(llm, logprobs=False, top_logprobs=3)["choices"][0]["logprobs"] is None
+    assert chat(llm, logprobs=False)["choices"][0]["logprobs"] is None
     bare = chat(llm, logprobs=True)["choices"][0]["logprobs"]["content"]
     assert all(entry["top_logprobs"] == [] for entry in bare)
 
@@ -167,11 +171,15 @@ def test_a_conversation_goes_on_without_computing_it_again(llm: Llama) -> None:
     assert cached_tokens(second) >= first["usage"]["prompt_tokens"] - 2
 
 
-def test_a_model_without_a_template_gets_chatml(llm: Llama, tmp_path: Path) -> None:
+def test_a_model_without_a_template_gets_that_of_llama_2(llm: Llama, tmp_path: Path) -> None:
     path = write_llama(tmp_path / "bare.gguf", chat_template=None)
     expected = content_of(chat(llm))
     with open_llama(path) as bare:
         assert "tokenizer.chat_template" not in bare.metadata
+        assert bare.chat_format == "llama-2"
+        prompt = b"[INST] <<SYS>>\nword by word\n<</SYS>>\n\nwhat is the answer [/INST]"
+        assert chat(bare)["usage"]["prompt_tokens"] == len(bare.tokenize(prompt))
+        bare.chat_format = "chatml"
         assert content_of(chat(bare)) == expected
     other = write_llama(tmp_path / "other.gguf", chat_template="{{ messages[0].content }}!")
     with open_llama(other) as own, open_llama(other, chat_format="chatml") as named:
@@ -183,7 +191,9 @@ def test_a_model_without_a_template_gets_chatml(llm: Llama, tmp_path: Path) -> N
 def test_an_unknown_format_is_refused_with_what_there_is(zoo: Zoo) -> None:
     with (
         open_llama(zoo.llama, chat_format="nonsense") as llm,
-        pytest.raises(InvalidArgumentError, match="'nonsense' is unknown: use 'chatml', or None"),
+        pytest.raises(
+            InvalidArgumentError, match="'nonsense' is unknown: there are alpaca, baichuan"
+        ),
     ):
         chat(llm)
 
@@ -222,8 +232,59 @@ def test_contents_may_be_missing_or_in_parts(llm: Llama) -> None:
 @pytest.mark.parametrize(
     ("messages", "options", "error", "message"),
     [
-        ("hello", {}, InvalidArgumentError, "a message is a dict with a role and a content, not"),
-        ([5], {}, InvalidArgumentError, "a message is a dict with a role and a content, not 5"),
+        ("hello", {}, InvalidArgumentError, "messages must be a list of dicts like .*, not str"),
+        (None, {}, InvalidArgumentError, "messages must be a list of dicts like .*, not NoneType"),
+        ([], {}, InvalidArgumentError, "messages is empty: give at least one message"),
+        ([5], {}, InvalidArgumentError, r"messages\[0\] must be a dict like .*, not 5"),
+        (
+            [{"role": "wizard", "content": "hi"}], {}, InvalidArgumentError,
+            r"messages\[0\] has the role 'wizard', known are assistant, developer, function, ",
+        ),
+        ([{"content": "hi"}], {}, InvalidArgumentError, "has the role None"),
+        (
+            [{"role": "user", "content": 5}], {}, InvalidArgumentError,
+            "neither a text nor a list of parts",
+        ),
+        (
+            [*MESSAGES, {"role": "tool", "content": "5", "tool_call_id": "a"}], {},
+            InvalidArgumentError, r"messages\[2\] is the result of a tool, but no message before",
+        ),
+        (
+            [*MESSAGES, CALL, {"role": "tool", "content": "5", "tool_call_id": "b"}], {},
+            InvalidArgumentError, "answers the call 'b', but the calls before it are 'a'",
+        ),
+        (
+            [{"role": "assistant", "tool_calls": [{"name": "f"}]}], {},
+            InvalidArgumentError, r"messages\[0\].tool_calls\[0\] must be a dict like",
+        ),
+        (
+            [{"role": "assistant", "tool_calls": "f"}], {},
+            InvalidArgumentError, "tool_calls that are no list",
+        ),
+        (MESSAGES, {"top_logprobs": 3}, InvalidArgumentError, "top_logprobs needs logprobs=True"),
+        (MESSAGES, {"tools": {}}, InvalidArgumentError, "tools must be a list"),
+        (MESSAGES, {"tools": [TOOL, TOOL]}, InvalidArgumentError, "as another tool has"),
+        (
+            MESSAGES, {"tool_choice": "required"}, InvalidArgumentError,
+            'tool_choice="required" needs tools',
+        ),
+        (
+            MESSAGES, {"tools": [TOOL], "tool_choice": "required",
+                       "response_format": {"type": "json_object"}},
+            InvalidArgumentError, "a call is demanded",
+        ),
+        (
+            MESSAGES, {"tools": [TOOL], "grammar": 'root ::= "a"'}, InvalidArgumentError,
+            "a grammar or tools, not both",
+        ),
+        (
+            MESSAGES, {"response_format": {"type": "json_object"}, "grammar": 'root ::= "a"'},
+            InvalidArgumentError, "a grammar or a response_format, not both",
+        ),
+        (
+            MESSAGES, {"reasoning_format": "loud"}, InvalidArgumentError,
+            "reasoning_format='loud' must be one of none, auto, deepseek",
+        ),
         (
             [{"role": "user", "content": "the " * 500}], {}, ContextWindowError,
             r"Requested tokens \(5\d\d\) exceed context window of 256",
@@ -237,12 +298,15 @@ def test_contents_may_be_missing_or_in_parts(llm: Llama) -> None:
             MESSAGES, {"response_format": {"type": "json_schema"}}, InvalidArgumentError,
             "none of the types text, json_object and json_schema",
         ),
-        (MESSAGES, {"tool_choice": "maybe"}, InvalidArgumentError, "not auto, required or none"),
+        (
+            MESSAGES, {"tool_choice": "maybe"}, InvalidArgumentError,
+            "'maybe' must be \"auto\", \"required\"",
+        ),
         (
             MESSAGES, {"tool_choice": {"type": "function", "function": {"name": "f"}}},
-            InvalidArgumentError, "tool_choice names 'f', which is none of the tools",
+            InvalidArgumentError, "names no tool: there are none",
         ),
-        (MESSAGES, {"tools": [{"name": "f"}]}, ChatTemplateError, "Missing tool type"),
+        (MESSAGES, {"tools": [{"name": "f"}]}, InvalidArgumentError, r"tools\[0\] must be a dict"),
     ],
 )  # fmt: skip
 def test_what_makes_no_chat_is_refused(

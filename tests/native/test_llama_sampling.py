@@ -12,7 +12,7 @@ from isolated import RunPython
 from llama_kit import GREEDY, PROMPT, complete, open_llama, text_of
 from zoo import Zoo
 
-from llama_cpp import completion
+from llama_cpp import generation
 from llama_cpp.llama import Llama
 from llama_cpp.sampling import chain
 
@@ -147,7 +147,7 @@ def test_the_native_chain_has_what_was_asked_for_in_that_order(
         made.append(sampler.chain.names)
         return sampler
 
-    monkeypatch.setattr(completion, "token_sampler", spy)
+    monkeypatch.setattr(generation, "token_sampler", spy)
     llm(PROMPT, max_tokens=2, **options)
     llm.create_chat_completion(
         [{"role": "user", "content": "the"}], max_tokens=2, **{"temperature": 0.8, **options}

@@ -1,0 +1,1 @@
+"""Chats: from messages to prompts, and from replies back to messages."""

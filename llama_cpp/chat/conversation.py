@@ -1,0 +1,197 @@
+"""Conversations as a template renders them, ready to be continued."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Protocol, cast
+
+from ..errors import ChatTemplateError
+from ..generation import Options
+from ..handles import ChatTemplates, ReplyParser, Vocab
+from ..sampling.grammars import spelled
+from ..text import Triggers
+from .messages import ROLES, ReplyForm
+from .reply import Parser
+from .required import Thoughts, calls_only, has_calls, one_call
+from .special_text import SpecialTexts
+
+_QUESTION = [{"role": "user", "content": "?"}]
+
+_PATTERNS: Mapping[str, Callable[[str], str]] = {
+    "pattern": str,
+    "pattern_full": lambda text: "^" + text.removeprefix("^").removesuffix("$") + "$",
+}
+
+
+class Conversation(Protocol):
+    """What a chat completion continues."""
+
+    prompt: Sequence[int]
+
+    def options(self, options: Options) -> Options:
+        """Add stops, a grammar and special tokens to a request's options."""
+
+    def parser(self) -> Parser:
+        """Make what reads one reply."""
+
+
+class LoadedTemplate:
+    """A chat template, with what is known of it.
+
+    Args:
+        source: The template, in Jinja.
+        bos: The text of the token that begins a sequence.
+        eos: The text of the one that ends it.
+
+    Raises:
+        ChatTemplateError: It does not parse.
+    """
+
+    def __init__(self, source: str, bos: str = "", eos: str = "") -> None:
+        self.source = source
+        try:
+            self.templates = ChatTemplates(source, bos=bos, eos=eos)
+        except ChatTemplateError as error:
+            from .sandbox import syntax_error
+
+            # The engine does not say where; Python's Jinja does.
+            raise ChatTemplateError(syntax_error(source) or str(error)) from None
+        # The engine takes an EOS after a made-up call for a part of the call (Mistral Small 3.2).
+        self.for_reading = ChatTemplates(source) if eos else self.templates
+
+    @cached_property
+    def thinks_by_default(self) -> bool:
+        """Whether it asks for thoughts when nobody says anything about them.
+
+        The engine always tells a template whether to think, so what the template does when it is
+        not told is found out by hiding that from it.
+        """
+        if "enable_thinking" not in self.source:
+            return True
+        untold = "{%- set enable_thinking = a_name_without_a_value -%}" + self.source
+        try:
+            with ChatTemplates(untold) as templates:
+                prompt = templates.apply(_QUESTION)["prompt"]
+            without = self.templates.apply(_QUESTION, enable_thinking=False)["prompt"]
+        except ChatTemplateError:
+            return True
+        return bool(prompt != without)
+
+    @cached_property
+    def describes_tools(self) -> bool:
+        """Whether it tells the model what tools there are."""
+        return bool(self.templates.describe()["caps"]["supports_tools"])
+
+    @cached_property
+    def roles(self) -> frozenset[str]:
+        """OpenAI's roles, and those that the template compares roles with."""
+        named = r"""role['"]?\]?\s*(?:==|!=|in)\s*[\[(]?['"](\w+)['"]"""
+        return frozenset((*ROLES, *re.findall(named, self.source)))
+
+
+class TemplateConversation:
+    """A conversation as one of the engine's templates renders it.
+
+    Args:
+        template: Renders the messages and reads the replies.
+        vocab: The model's vocabulary.
+        messages: Checked messages.
+        form: What the reply has to look like.
+        options: Further ones of ``ChatTemplates.apply``.
+        special_texts: Keeps special tokens out of what the messages say; None lets them be parsed.
+
+    Raises:
+        ChatTemplateError: The template does not take the messages.
+    """
+
+    def __init__(
+        self,
+        template: LoadedTemplate,
+        vocab: Vocab,
+        messages: Sequence[Mapping[str, Any]],
+        form: ReplyForm,
+        options: Mapping[str, Any],
+        special_texts: SpecialTexts | None = None,
+    ) -> None:
+        grammar = form.grammar
+        self._own_grammar = grammar
+        given = {
+            **options,
+            "tools": list(form.tools) or None,
+            "tool_choice": form.tool_choice if form.tools else None,
+            "parallel_tool_calls": form.parallel,
+            "json_schema": form.schema,
+            "add_bos": vocab.add_bos,
+            "add_eos": vocab.add_eos,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        self._rendered = rendered = template.templates.apply(messages, **cast("Any", given))
+        prompt: str = rendered["prompt"]
+        if form.tools and template.for_reading is not template.templates:
+            read = template.for_reading.apply(messages, **cast("Any", given))
+            if read["generation_prompt"] == rendered["generation_prompt"]:
+                self._rendered = rendered = read
+        self.has_calls = bool(form.tools) and has_calls(json.loads(rendered["parser"]))
+        if special_texts is not None and special_texts.found_in(messages):
+            tags = [rendered["thinking_start_tag"], *rendered["thinking_end_tags"]]
+            marked, mark = special_texts.marked(messages, tags)
+            prompt = template.templates.apply(marked, **cast("Any", given))["prompt"]
+            ids = special_texts.tokenize(prompt, mark)
+        else:
+            ids = vocab.tokenize(prompt, add_special=False, parse_special=True)
+        starts = [vocab.bos] if vocab.add_bos and vocab.bos >= 0 and ids[:1] != [vocab.bos] else []
+        self.prompt: Sequence[int] = starts + ids
+        self._grammar: str = rendered["grammar"]
+        if not form.parallel:
+            self._grammar = one_call(self._grammar)
+        if form.tool_choice == "required":
+            self._grammar = self._calls_only(bool(given.get("enable_thinking", True)))
+        # The grammars that the engine makes begin with the reply's beginning.
+        self._begun = spelled(vocab, self._rendered["generation_prompt"])
+        self._preserved = frozenset(
+            ids[0]
+            for text in self._rendered["preserved_tokens"]
+            if len(ids := vocab.tokenize(text, add_special=False, parse_special=True)) == 1
+        )
+
+    @property
+    def generation_prompt(self) -> str:
+        """The part of the prompt that begins the reply."""
+        return str(self._rendered["generation_prompt"])
+
+    def _calls_only(self, thinks: bool) -> str:
+        rendered = self._rendered
+        _, tag, begun = rendered["generation_prompt"].rpartition(
+            rendered["thinking_start_tag"] or "\0"
+        )
+        thoughts: Thoughts = "wanted" if thinks or tag else "unwanted"
+        if not thinks and tag and begun.strip() in ("", *rendered["thinking_end_tags"]):
+            thoughts = "begun"
+        grammar = calls_only(self._grammar, self._rendered["parser"], thoughts)
+        return self._grammar if grammar is None else grammar
+
+    def options(self, options: Options) -> Options:
+        """Add the template's stops, grammar and special tokens to a request's options."""
+        changed = replace(
+            options.with_stops(self._rendered["additional_stops"]),
+            preserved=self._preserved,
+            grammar=self._own_grammar,
+        )
+        if not self._grammar:
+            return changed
+        if not self._rendered["grammar_lazy"]:
+            return replace(changed, grammar=self._grammar, grammar_prefix=self._begun)
+        triggers = self._rendered["grammar_triggers"]
+        words = [each["value"] for each in triggers if each["type"] in ("word", "token")]
+        patterns = [
+            _PATTERNS[each["type"]](each["value"]) for each in triggers if each["type"] in _PATTERNS
+        ]
+        return replace(changed, grammar=self._grammar, triggers=Triggers(words, patterns))
+
+    def parser(self) -> Parser:
+        """Make what reads one reply."""
+        return ReplyParser(self._rendered)
