@@ -53,6 +53,7 @@ bindings: build
 bench: build
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/parallel.py
+	$(BIN)/python benchmarks/chats.py
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/handles.py
 

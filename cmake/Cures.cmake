@@ -133,7 +133,10 @@ const std::string SPACE_RULE]]
     [=[std::string square_brackets = sub_pattern.compare(i, 2, "[^") == 0 ? (i++, "[^\"\\\\\\x7F\\x00-\\x1F") : "["]=]
     "std::string rejects;" [=[std::string rejects = "\\\\\\x7F\\x00-\\x1F";]=]
     "std::string c = common_unicode_cpt_to_utf8(cpt);"
-[=[std::string c = cpt == ']' || cpt == '-' ? std::string("\\") + char(cpt)
+[=[if (cpt == '"' || cpt == '\\' || cpt < ' ') {
+                    continue;
+                }
+                std::string c = cpt == ']' || cpt == '-' ? std::string("\\") + char(cpt)
                               : cpt == '^' ? "\\x5E" : common_unicode_cpt_to_utf8(cpt);]=]
     # References to different schemas that have the same letters.
     "std::unordered_set<std::string> _refs_being_resolved;"

@@ -34,7 +34,7 @@ replace_in(llama-common common jinja/value.cpp template_checks.h
     "arr_editable->push_back(template_checks::member(args.get_pos(1), args.get_pos(0)))"
     "args.get_pos(0)->val_int % args.get_pos(1)->val_int == 0"
     "template_checks::divides(args.get_pos(1)->val_int, args.get_pos(0)->val_int)"
-    # A sort that stays inside of the list even if the values have no order.
+    # Stable as Python's, and inside of the list even if the values have no order.
     "std::sort(" "std::stable_sort("
     "if (direction == 0) {"
     "step = template_checks::step(step, len); if (direction == 0) {"

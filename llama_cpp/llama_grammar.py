@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from .errors import GrammarError, InvalidArgumentError
-from .grammar.converter import SchemaConverter as SchemaConverter
-from .grammar.converter import check_json_schema as check_json_schema
-from .grammar.converter import json_schema_to_gbnf as json_schema_to_gbnf
+from .grammar import rules, stock
+from .grammar.converter import SchemaConverter, check_json_schema, json_schema_to_gbnf
 from .grammar.rules import *
 from .grammar.stock import *
 from .handles.sampler_kinds import check_grammar
+
+__all__ = [
+    "LLAMA_GRAMMAR_DEFAULT_ROOT",
+    "LlamaGrammar",
+    "SchemaConverter",
+    "check_json_schema",
+    "json_schema_to_gbnf",
+]
+__all__ += rules.__all__
+__all__ += stock.__all__
 
 LLAMA_GRAMMAR_DEFAULT_ROOT = "root"
 """The rule that a text is derived from."""
@@ -93,5 +102,5 @@ class LlamaGrammar:
                 honoured.
             TextError: It is a text that holds a NUL character.
         """
-        rules = json_schema_to_gbnf(json_schema, allow_unsupported=allow_unsupported)
-        return cls.from_string(rules, verbose)
+        grammar = json_schema_to_gbnf(json_schema, allow_unsupported=allow_unsupported)
+        return cls.from_string(grammar, verbose)

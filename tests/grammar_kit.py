@@ -15,16 +15,13 @@ from llama_cpp.llama_grammar import LlamaGrammar
 _ENDS = (b'"', b"}", b"]", b")", b";", b"\n", b" ")
 
 
-def written(
-    llm: Llama, grammar: LlamaGrammar, count: int = 10, max_tokens: int = 700
-) -> Iterator[str]:
+def written(llm: Llama, grammar: LlamaGrammar, count: int = 10) -> Iterator[str]:
     """So many whole texts of random weights that like to close what they open."""
     bias = {token: 3.0 for token in range(llm.n_vocab()) if llm.detokenize([token]) in _ENDS}
-    bias |= {token: 6.0 for token in bias if llm.detokenize([token]) == b'"'}
-    bias[llm.token_eos()] = 6.0
+    bias[llm.token_eos()] = 5.0
     for seed in range(count):
         answer: Any = llm.create_completion(
-            PROMPT, grammar=grammar, seed=seed, temperature=1.0, max_tokens=max_tokens,
+            PROMPT, grammar=grammar, seed=seed, temperature=1.0, max_tokens=700,
             logit_bias=bias,
         )  # fmt: skip
         [choice] = answer["choices"]

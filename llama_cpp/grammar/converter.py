@@ -57,7 +57,7 @@ def json_schema_to_gbnf(
 
 def check_json_schema(
     schema: Mapping[str, Any], what: str = _THE_SCHEMA, *, allow_unsupported: bool = False
-) -> None:
+) -> dict[str, Any]:
     """Check that a grammar of a JSON schema admits nothing else.
 
     Args:
@@ -65,10 +65,14 @@ def check_json_schema(
         what: What it is, for messages: ``"tools[0].function.parameters"``.
         allow_unsupported: Keywords that no grammar can honour are only warned of in the log.
 
+    Returns:
+        A copy for the engine, without patterns that it would take for something else.
+
     Raises:
         GrammarError: It is no JSON schema, is too large, or has a keyword that cannot be honoured.
     """
-    _checked(schema, what, allow_unsupported)
+    checked: dict[str, Any] = _checked(schema, what, allow_unsupported)
+    return checked
 
 
 class SchemaConverter:

@@ -40,13 +40,14 @@ class SchemaCheck:
         self._branches = Branches(lambda ref: self._target(ref, "#")[0])
         self._well_shaped: set[int] = set()
         self._waiting: deque[tuple[Any, str]] = deque()
+        self._misread: set[str] = set()
         self._unions: list[tuple[Schema, str]] = []
         # By place: what a value is made of, and what may stand at its very beginning.
         self._needs: Needs = {}
         self._begins: Needs = {}
 
     def run(self) -> None:
-        """Check it.
+        """Check it; patterns that are ignored are taken out.
 
         Raises:
             GrammarError: It is no schema or, without ``warn``, asks for what no grammar can honour.
@@ -57,6 +58,9 @@ class SchemaCheck:
             schema, place = self._waiting.popleft()
             if place not in self._needs:
                 self._visit(schema, place)
+            if place in self._misread:
+                del schema["pattern"]
+                self._misread.remove(place)
         for schema, place in self._unions:
             self._check_disjoint(schema, place)
         if circle := stuck(self._begins):
@@ -75,6 +79,9 @@ class SchemaCheck:
         if self._warn is None:
             self._refuse(place, f"no grammar can honour {keyword}{because}")
         self._warn(f"{self._what} at {place}: {keyword} is ignored{because}")
+        if keyword == "pattern":
+            # The converter would make something else of it.
+            self._misread.add(place)
 
     def _check_shape(self, schema: Any, place: str) -> None:
         """Refuse what is no schema, here and inside."""

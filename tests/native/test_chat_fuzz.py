@@ -48,8 +48,10 @@ MARKS = ["<tool_call>", "</tool_call>", "<think>", "</think>", "<|channel|>", "<
          "<function=get_weather>", "[TOOL_CALLS]", '{"name": "get_weather"', "{", "}", '"', "\n",
          "<parameter=city>", "final", "analysis", "<|start|>assistant", "<|end|>"]  # fmt: skip
 TEXT = st.lists(st.sampled_from(MARKS) | st.text(max_size=8), max_size=12).map("".join)
-JINJA = ["{%", "%}", "{{", "}}", " for m in messages ", " endfor ", " if x ", " endif ",
-         "m.content", "|tojson", "messages", " set x = ", "'a'", "(", ")", "[", "]", "~", "-", "\n"]  # fmt: skip
+JINJA = [
+    "{%", "%}", "{{", "}}", " for m in messages ", " endfor ", " if x ", " endif ", "m.content",
+    "|tojson", "messages", " set x = ", "'a'", "(", ")", "[", "]", "~", "-", "\n",
+]  # fmt: skip
 TEMPLATE = st.lists(st.sampled_from(JINJA) | st.text(max_size=4), max_size=25).map("".join)
 
 
