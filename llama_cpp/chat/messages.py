@@ -180,13 +180,12 @@ def _checked_tools(tools: Any) -> list[dict[str, Any]]:
             )
         if name in [each["function"]["name"] for each in checked]:
             raise InvalidArgumentError(f"{where} has the name {name!r}, as another tool has")
-        parameters = function.get("parameters")
-        if parameters is not None:
-            check_json_schema(
-                parameters, f"{where}.function.parameters",
+        cleaned = {key: value for key, value in function.items() if value is not None}
+        if "parameters" in cleaned:
+            cleaned["parameters"] = check_json_schema(
+                cleaned["parameters"], f"{where}.function.parameters",
                 allow_unsupported=not function.get("strict"),
             )  # fmt: skip
-        cleaned = {key: value for key, value in function.items() if value is not None}
         checked.append({"type": "function", "function": cleaned})
     return checked
 
@@ -235,7 +234,9 @@ def response_schema(response_format: Any) -> Mapping[str, Any] | None:
         if kind == "json_schema":
             raise _unknown_format(response_format)
         return _ANY_OBJECT
-    check_json_schema(schema, "response_format", allow_unsupported=holder.get("strict") is False)
+    schema = check_json_schema(
+        schema, "response_format", allow_unsupported=holder.get("strict") is False
+    )
     # The engine takes an empty schema for none.
     return cast("Mapping[str, Any]", schema) or (
         _ANY_OBJECT if kind == "json_object" else _ANY_VALUE
