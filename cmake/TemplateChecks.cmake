@@ -98,7 +98,7 @@ replace_in(llama-common common jinja/value.cpp template_checks.h
 # It parses what a template makes of a tool call.
 replace_in(llama-common common chat-diff-analyzer.cpp template_checks.h
     "json::parse(cut)" "json::parse(template_checks::shallow(cut))")
-set_source_files_properties("${CMAKE_CURRENT_BINARY_DIR}/common/chat-diff-analyzer.cpp"
+set_source_files_properties("${CMAKE_CURRENT_BINARY_DIR}/cured/common/chat-diff-analyzer.cpp"
                             TARGET_DIRECTORY llama-common
                             PROPERTIES COMPILE_OPTIONS "${_force_include}")
 # The target exports all its functions, on Windows too.

@@ -194,6 +194,9 @@ def infill(vocab: Vocab) -> Sampler:
     return Sampler(raw.llama_sampler_init_infill(vocab.pointer), vocab=vocab)
 
 
+_PATTERN_MAX = 1000
+
+
 def grammar(vocab: Vocab, text: str | bytes, root: str | bytes = "root") -> Sampler:
     """Allow only what a GBNF grammar derives.
 
@@ -284,6 +287,11 @@ def _grammar(
     checks.grammar_size(rules)
     c_root = checks.c_string(root, "root rule")
     c_patterns = _strings(patterns, "trigger pattern")
+    for pattern in c_patterns:  # std::regex calls itself once per character and per bracket
+        if len(pattern) > _PATTERN_MAX:
+            raise GrammarError(
+                f"a trigger pattern has {len(pattern)} bytes, at most {_PATTERN_MAX} go"
+            )
     ids = checks.token_array(tokens, 0 if vocab is None else vocab.n_tokens)
     c_ids = (ctypes.c_int32 * len(ids)).from_buffer(ids) if ids else None
 

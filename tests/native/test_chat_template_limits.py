@@ -159,7 +159,7 @@ def lists_that_grow_are_refused(files: Files) -> None:
         # Numbers that something else holds than what made them.
         "{% set l = [] %}{% for i in range(9999) %}{% set a = range(100000) %}"
         "{% set _ = l.append(a | list) %}{% endfor %}",
-        "{% set x = range(200000) %}{% macro f() %}{% for i in x %}{{ f() }}{% endfor %}"
+        "{% set x = range(400000) %}{% macro f() %}{% for i in x %}{{ f() }}{% endfor %}"
         "{% endmacro %}{{ f() }}",
     )  # fmt: skip
     refused(TOO_DEEP, *map(doubled, (
