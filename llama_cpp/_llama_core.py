@@ -155,6 +155,8 @@ class LlamaCore:
         """Free the model. What runs on other threads ends with ``ClosedError``."""
         if "_engine" in self.__dict__:
             self._engine.close()
+        if "_embedder" in self.__dict__:
+            self.__dict__["_embedder"].close()
         if "_ctx" in self.__dict__:
             self._ctx.close()
         if "_model" in self.__dict__:

@@ -1,65 +1,101 @@
-"""What ``Llama`` offers for embeddings."""
+"""What ``Llama`` offers for embeddings, reranking and classification."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import base64
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from . import embeddings
+from . import llama_cpp as raw
+from ._checks import integer
 from ._llama_sequence import LlamaSequence
-from .errors import ContextError, InvalidArgumentError
+from .embeddings import Embedder, normalized
+from .errors import InvalidArgumentError
+from .handles.checks import token_array
 from .llama_types import CreateEmbeddingResponse
+from .rerank import PairPrompts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from .handles import LoraAdapter
+
+_EMBEDDER_LOCK = threading.Lock()
 
 
 class LlamaEmbeddings(LlamaSequence):
     """The part of ``Llama`` for embeddings."""
 
     model_path: str
+    metadata: dict[str, str]
+    context_params: raw.llama_context_params
+    _lora: LoraAdapter
+    lora_path: str | None
+    lora_scale: float
 
     def create_embedding(
         self,
-        input: str | list[str],  # noqa: A002 - OpenAI's name
+        input: str | Sequence[Any],  # noqa: A002 - OpenAI's name
         model: str | None = None,
+        *,
+        dimensions: int | None = None,
+        encoding_format: Literal["float", "base64"] = "float",
+        normalize: bool | int = False,
     ) -> CreateEmbeddingResponse:
         """Embed texts.
 
         Args:
-            input: A text, or a list of them.
+            input: A text, a list of token ids, or a list of either.
             model: What the result says the model is.
+            dimensions: Only so many first numbers of each vector, for models that were trained for
+                that (Matryoshka).
+            encoding_format: "base64" gives little-endian float32 numbers in base64.
+            normalize: See ``embed``; what ``dimensions`` leaves is scaled.
 
         Returns:
             OpenAI's embedding object.
 
         Raises:
-            ContextError: The model was created without ``embedding=True``.
-            InvalidArgumentError: There is no text.
+            InvalidArgumentError: There is no text, or an argument is out of range.
         """
-        texts = [input] if isinstance(input, str) else input
-        rows, count = self.embed(texts, return_count=True)
+        if encoding_format not in ("float", "base64"):
+            raise InvalidArgumentError(
+                f'encoding_format={encoding_format!r} must be "float" or "base64"'
+            )
+        prompts, _ = self._embedding_prompts(input)
+        rows, count = self._embed(prompts, truncate=True)
+        if dimensions is not None:
+            width = rows[0].shape[-1]
+            integer("dimensions", dimensions, 1, width)
+            rows = [row[..., :dimensions] for row in rows]
         data = [
-            {"object": "embedding", "embedding": row, "index": index}
-            for index, row in enumerate(rows)
+            {"object": "embedding", "embedding": _encoded(row, encoding_format), "index": index}
+            for index, row in enumerate(normalized(row, normalize) for row in rows)
         ]
-        return cast(
-            "CreateEmbeddingResponse",
-            {
-                "object": "list",
-                "data": data,
-                "model": model if model is not None else self.model_path,
-                "usage": {"prompt_tokens": count, "total_tokens": count},
-            },
-        )
+        answer = {
+            "object": "list",
+            "data": data,
+            "model": model if model is not None else self.model_path,
+            "usage": {"prompt_tokens": count, "total_tokens": count},
+        }
+        return cast("CreateEmbeddingResponse", answer)
 
     def embed(
         self,
-        input: str | list[str],  # noqa: A002 - OpenAI's name
+        input: str | Sequence[Any],  # noqa: A002 - OpenAI's name
         normalize: bool | int = False,
         truncate: bool = True,
         return_count: bool = False,
     ) -> Any:
         """Embed a text or a list of texts.
 
+        Many texts are computed in one batch. A model that generates can embed too, at the same
+        time: it gets a second context when it first does.
+
         Args:
-            input: The texts.
+            input: A text, a list of token ids, or a list of either.
             normalize: True scales to Euclidean length 1; a number is llama.cpp's
                 ``--embd-normalize``.
             truncate: Whether to cut texts that are too long, rather than raise.
@@ -71,26 +107,143 @@ class LlamaEmbeddings(LlamaSequence):
             that were not cut off.
 
         Raises:
-            ContextError: The model was created without ``embedding=True``.
             InvalidArgumentError: There is no text, or one is too long.
         """
+        prompts, is_single = self._embedding_prompts(input)
+        rows, count = self._embed(prompts, truncate=truncate)
+        lists = [normalized(row, normalize).tolist() for row in rows]
+        result = lists[0] if is_single else lists
+        return (result, count) if return_count else result
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_n: int | None = None,
+        *,
+        return_documents: bool = False,
+        truncate: bool = True,
+    ) -> dict[str, Any]:
+        """Order documents by how well they answer a query.
+
+        Args:
+            query: The query.
+            documents: At least one.
+            top_n: Only so many of the best; None: all.
+            return_documents: Whether the results have the documents' texts.
+            truncate: Whether to cut pairs that are too long, rather than raise.
+
+        Returns:
+            ``model``, ``results`` and ``usage``. Each result has the ``index`` of a document, and
+            its ``relevance_score``, which is what the model gives: compare it with others of the
+            same model only. The best comes first.
+
+        Raises:
+            InvalidArgumentError: The model does not rank, or there is no document.
+        """
+        embedder = self._ranker()
+        if not isinstance(query, str):
+            raise InvalidArgumentError(f"query={query!r} must be a text")
+        if isinstance(documents, str) or not isinstance(documents, Sequence) or not documents:
+            raise InvalidArgumentError("documents must be a list of at least one text")
+        for index, document in enumerate(documents):
+            if not isinstance(document, str):
+                raise InvalidArgumentError(f"documents[{index}] must be a text, not {document!r}")
+        if top_n is not None:
+            integer("top_n", top_n, 1, 2**31 - 1)
+        pairs = PairPrompts(self._model.vocab_handle, self.metadata)
+        prompts = [pairs.tokenize(query, document) for document in documents]
+        rows, count = self._embed(prompts, truncate=truncate, embedder=embedder)
+        scores = [float(row[0]) for row in rows]
+        order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[:top_n]
+        results = [
+            {"index": index, "relevance_score": scores[index]}
+            | ({"document": {"text": documents[index]}} if return_documents else {})
+            for index in order
+        ]
+        usage = {"prompt_tokens": count, "total_tokens": count}
+        return {"object": "list", "model": self.model_path, "results": results, "usage": usage}
+
+    def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
+        """Score the labels of a classifier.
+
+        Args:
+            input: A text, a list of token ids, or a list of either.
+
+        Returns:
+            For each text a dict from label to score, the likeliest first; for a single text that
+            alone. The scores are what the model gives; labels without names are numbered.
+
+        Raises:
+            InvalidArgumentError: The model does not classify, or there is no text.
+        """
+        embedder = self._ranker()
+        prompts, is_single = self._embedding_prompts(input)
+        rows, _ = self._embed(prompts, truncate=True, embedder=embedder)
+        labels = self._model.handle.labels
+        scored = [
+            dict(sorted(zip(labels, row.tolist(), strict=True), key=lambda pair: -pair[1]))
+            for row in rows
+        ]
+        return scored[0] if is_single else scored
+
+    def _ranker(self) -> Embedder:
+        embedder = self._embedding_context()
+        if embedder.pooling_type != raw.LLAMA_POOLING_TYPE_RANK:
+            raise InvalidArgumentError(
+                "this model has no scores to give: load one for reranking or classification, whose "
+                "file asks for rank pooling"
+            )
+        return embedder
+
+    def _embed(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        truncate: bool,
+        embedder: Embedder | None = None,
+    ) -> tuple[list[npt.NDArray[np.float32]], int]:
+        embedder = embedder or self._embedding_context()
+        limit = embedder.limit
+        longest = max(map(len, prompts))
+        if longest > limit and not truncate:
+            raise InvalidArgumentError(
+                f"a text of {longest} tokens is too long to embed, at most {limit} go: create the "
+                "model with larger n_ctx and n_batch, or truncate"
+            )
+        cut = [prompt[:limit] for prompt in prompts]
+        return embedder.embed(cut), sum(map(len, cut))
+
+    def _embedding_prompts(self, texts: Any) -> tuple[list[list[int]], bool]:
+        """The tokens of each text, and whether it was one alone."""
         self._check_context()
-        context = self._ctx.handle
-        if not context.params.embeddings:
-            raise ContextError("create the model with embedding=True to embed with it")
-        texts = [input] if isinstance(input, str) else input
-        if not isinstance(texts, list | tuple):
-            raise InvalidArgumentError(f"input={input!r} must be a text or a list of texts")
+        if isinstance(texts, bytes | Mapping) or not isinstance(texts, str | Sequence):
+            raise InvalidArgumentError(f"input={texts!r} must be a text or a list of texts")
+        is_single = isinstance(texts, str) or (len(texts) > 0 and isinstance(texts[0], int))
         vocab = self._model.vocab_handle
-        prompts = [vocab.tokenize(text, parse_special=True) for text in texts]
+        prompts = [
+            vocab.tokenize(text, parse_special=True)
+            if isinstance(text, str)
+            else token_array(text, vocab.n_tokens).tolist()
+            for text in (cast("Sequence[Any]", [texts]) if is_single else texts)
+        ]
         if not prompts or not all(prompts):
             raise InvalidArgumentError("there is nothing to embed: give at least one text")
-        rows = [
-            embeddings.normalized(row, normalize).tolist()
-            for row in embeddings.embed(self._engine, context, prompts, truncate=truncate)
-        ]
-        result = rows[0] if isinstance(input, str) else rows
-        if not return_count:
-            return result
-        limit = embeddings.longest(self._engine, context)
-        return result, sum(min(len(prompt), limit) for prompt in prompts)
+        return prompts, is_single
+
+    def _embedding_context(self) -> Embedder:
+        self._check_context()
+        with _EMBEDDER_LOCK:
+            if "_embedder" not in self.__dict__:
+                adapters = [] if self.lora_path is None else [(self._lora, self.lora_scale)]
+                poll = self._arguments.get("poll", 50)
+                self._embedder = Embedder(
+                    self._model.handle, self.context_params, adapters, poll
+                )  # fmt: skip
+            return self._embedder
+
+
+def _encoded(row: npt.NDArray[np.float32], encoding_format: str) -> Any:
+    if encoding_format == "float":
+        return row.tolist()
+    return base64.b64encode(row.astype("<f4").tobytes()).decode("ascii")

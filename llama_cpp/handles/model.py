@@ -111,6 +111,15 @@ class Model(Handle):
         return self.call(raw.llama_model_n_cls_out)
 
     @cached_property
+    def labels(self) -> list[str]:
+        """What the outputs of a classifier mean; their numbers where the file has no names."""
+        named = [self.call(raw.llama_model_cls_label, index) for index in range(self.n_cls_out)]
+        return [
+            str(index) if name is None else name.decode("utf-8", "replace")
+            for index, name in enumerate(named)
+        ]
+
+    @cached_property
     def rope_type(self) -> int:
         """How positions are encoded: ``LLAMA_ROPE_TYPE_*``."""
         return self.call(raw.llama_model_rope_type)

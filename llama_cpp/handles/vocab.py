@@ -89,6 +89,11 @@ class Vocab(Handle):
         """Whether the model wants EOS after a text."""
         return self.call(raw.llama_vocab_get_add_eos)
 
+    @cached_property
+    def add_sep(self) -> bool:
+        """Whether the model wants SEP between the texts of a pair."""
+        return self.call(raw.llama_vocab_get_add_sep)
+
     def text(self, token: int) -> bytes:
         """The token as the model file spells it."""
         text = self.call(raw.llama_vocab_get_text, self._checked(token))

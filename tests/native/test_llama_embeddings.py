@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 from llama_kit import PROMPT, open_llama, text_of
 from zoo import Zoo
 
-from llama_cpp.errors import BusyError, ContextError, InvalidArgumentError, TextError
+from llama_cpp.errors import ClosedError, InvalidArgumentError, TokenError
 from llama_cpp.llama import Llama
+from llama_cpp.rerank import PairPrompts
 
 TEXTS = ["once upon a time", "the water", "what is the answer to this question"]
 
@@ -40,7 +43,7 @@ def test_shape_of_an_answer(bert: Llama) -> None:
     assert answer["usage"] == {"prompt_tokens": count, "total_tokens": count}
     single: Any = bert.create_embedding(TEXTS[0])
     assert single["model"] == bert.model_path
-    assert single["data"][0]["embedding"] == answer["data"][0]["embedding"]
+    assert near(single["data"][0]["embedding"], answer["data"][0]["embedding"])
 
 
 def test_a_single_text_gives_a_single_row(bert: Llama) -> None:
@@ -51,12 +54,33 @@ def test_a_single_text_gives_a_single_row(bert: Llama) -> None:
     assert bert.embed(TEXTS[0], return_count=True) == (row, 6)
 
 
-def test_texts_are_embedded_as_each_alone(zoo: Zoo) -> None:
-    for kind, options in (("bert", {}), ("llama", {"pooling_type": 1}), ("mamba", {})):
-        with open_llama(getattr(zoo, kind), embedding=True, **options) as llm:
-            alone = [llm.embed(text) for text in TEXTS]
-            assert llm.embed(TEXTS) == alone
-            assert llm.embed(TEXTS[::-1]) == alone[::-1]
+def near(one: Any, other: Any) -> bool:
+    """Whether vectors point the same way: sums of floats depend on the batch in the last bits."""
+    a, b = np.array(one, float), np.array(other, float)
+    if a.shape != b.shape:
+        return False
+    cosines = (a * b).sum(-1) / np.linalg.norm(a, axis=-1) / np.linalg.norm(b, axis=-1)
+    return bool(np.all(cosines > 1 - 1e-5))
+
+
+MANY = [" ".join(f"{word} {i}" for word in TEXTS[i % 3].split()[: i % 5 + 1]) for i in range(90)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "pooling"),
+    [
+        ("bert", None), ("bert", 0), ("bert", 2), ("llama", 0), ("llama", 1), ("llama", 3),
+        ("llama_bpe", 2), ("mamba", 3), ("hybrid", 1), ("sliding_window", 1), ("t5", 1), ("t5", 0),
+    ],
+)  # fmt: skip
+def test_texts_are_embedded_as_each_alone(zoo: Zoo, kind: str, pooling: int | None) -> None:
+    options = {} if pooling is None else {"pooling_type": pooling}
+    with open_llama(getattr(zoo, kind), **options) as llm:
+        alone = [llm.embed(text) for text in MANY]
+        together = llm.embed(MANY)
+        assert all(map(near, together, alone))
+        assert all(map(near, llm.embed(MANY[::-1]), alone[::-1]))
+        assert not near(alone[0], alone[1])
 
 
 def test_normalization_is_that_of_llama_cpp(bert: Llama) -> None:
@@ -109,13 +133,13 @@ def test_a_model_of_texts_embeds_and_completes(zoo: Zoo) -> None:
         assert text_of(llm, PROMPT) == expected
 
 
-def test_what_cannot_embed_says_how_to(zoo: Zoo) -> None:
-    for kind in ("llama", "bert"):
-        with (
-            open_llama(getattr(zoo, kind)) as llm,
-            pytest.raises(ContextError, match="create the model with embedding=True"),
-        ):
-            llm.create_embedding(TEXTS[0])
+def test_a_model_that_was_loaded_to_generate_embeds_too(zoo: Zoo) -> None:
+    with open_llama(zoo.llama, embedding=True, pooling_type=1) as embedding:
+        expected = embedding.embed(TEXTS)
+    with open_llama(zoo.llama, pooling_type=1) as llm:
+        text = text_of(llm, PROMPT)
+        assert all(map(near, llm.embed(TEXTS), expected))
+        assert text_of(llm, PROMPT) == text
 
 
 @pytest.mark.parametrize("kind", ["bert", "t5"])
@@ -132,18 +156,129 @@ def test_what_cannot_continue_says_so(zoo: Zoo, kind: str) -> None:
 def test_what_is_no_text_is_refused(bert: Llama) -> None:
     with pytest.raises(InvalidArgumentError, match="nothing to embed: give at least one text"):
         bert.embed([])
-    with pytest.raises(TextError, match="must be str or bytes, not int"):
-        bert.embed([1, 2])  # type: ignore[list-item]
+    bad: Any
+    for bad in (5, None, {"a": 1}, b"text", [None], [["the"]], [1.5]):
+        with pytest.raises((InvalidArgumentError, TypeError)):
+            bert.embed(bad)
+    for bad in ([-1], [10**9], [[1, 10**9]]):
+        with pytest.raises(TokenError):
+            bert.embed(bad)
+    with pytest.raises(InvalidArgumentError, match="normalize='yes' must be"):
+        bert.embed(TEXTS, normalize="yes")  # type: ignore[arg-type]
+    assert near(bert.embed(TEXTS[0]), bert.embed(TEXTS)[0])
 
 
-def test_nothing_is_embedded_while_the_sequence_is_in_use(zoo: Zoo) -> None:
-    with open_llama(zoo.llama, embedding=True) as llm:
-        chunks: Any = llm(PROMPT, stream=True, max_tokens=50)
-        next(chunks)
-        with pytest.raises(BusyError, match="finish or close it"):
-            llm.embed(TEXTS[0])
-        chunks.close()
-        assert llm.embed(TEXTS[0])
+def test_tokens_are_embedded_as_their_texts(bert: Llama) -> None:
+    ids = [bert._model.vocab_handle.tokenize(text) for text in TEXTS]
+    assert all(map(near, bert.embed(ids), bert.embed(TEXTS)))
+    assert near(bert.embed(ids[0]), bert.embed(TEXTS[0]))
+
+
+def test_embedding_and_generating_go_on_together(zoo: Zoo) -> None:
+    with open_llama(zoo.llama, pooling_type=1) as llm:
+        expected = llm.embed(TEXTS)
+        text = text_of(llm, PROMPT, max_tokens=50)
+        chunks: Any = llm(PROMPT, stream=True, max_tokens=50, temperature=0, ignore_eos=True)
+        parts = [next(chunks)]
+        assert llm.embed(TEXTS) == expected
+        with ThreadPoolExecutor(4) as pool:
+            rows = list(pool.map(llm.embed, [TEXTS] * 8))
+            parts += chunks
+        assert all(row == expected for row in rows)
+        assert "".join(part["choices"][0]["text"] for part in parts) == text
+
+
+def test_vectors_come_shorter_and_in_base64(bert: Llama) -> None:
+    rows = bert.embed(TEXTS)
+    answer: Any = bert.create_embedding(TEXTS, dimensions=16, normalize=True)
+    for entry, row in zip(answer["data"], rows, strict=True):
+        expected = np.array(row[:16]) / np.linalg.norm(row[:16])
+        assert entry["embedding"] == pytest.approx(expected, abs=1e-6)
+    encoded: Any = bert.create_embedding(TEXTS, encoding_format="base64")
+    for entry, row in zip(encoded["data"], rows, strict=True):
+        assert np.frombuffer(base64.b64decode(entry["embedding"]), "<f4").tolist() == row
+    with pytest.raises(InvalidArgumentError, match="dimensions=129 must be"):
+        bert.create_embedding(TEXTS, dimensions=129)
+    with pytest.raises(InvalidArgumentError, match="encoding_format='hex' must be"):
+        bert.create_embedding(TEXTS, encoding_format="hex")  # type: ignore[arg-type]
+
+
+def test_documents_are_ordered_by_their_scores(zoo: Zoo) -> None:
+    with open_llama(zoo.reranker) as llm:
+        answer = llm.rerank("what is the answer", MANY[:20], return_documents=True)
+        scores = [entry["relevance_score"] for entry in answer["results"]]
+        assert scores == sorted(scores, reverse=True)
+        assert sorted(entry["index"] for entry in answer["results"]) == list(range(20))
+        assert all(e["document"]["text"] == MANY[e["index"]] for e in answer["results"])
+        best = llm.rerank("what is the answer", MANY[:20], top_n=3)["results"]
+        assert [each["index"] for each in best] == [e["index"] for e in answer["results"][:3]]
+        assert "document" not in best[0]
+        vocab = llm._model.vocab_handle
+        pair = [vocab.bos, *vocab.tokenize("a question", add_special=False), vocab.eos,
+                *vocab.tokenize("the answer", add_special=False), vocab.eos]  # fmt: skip
+        [single] = llm.rerank("a question", ["the answer"])["results"]
+        assert llm.embed(pair)[0] == pytest.approx(single["relevance_score"], rel=1e-4)
+        for query, documents in ((5, ["a"]), ("a", []), ("a", "b"), ("a", [5]), ("a", None)):
+            with pytest.raises(InvalidArgumentError, match=r"query=|documents"):
+                llm.rerank(query, documents)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgumentError, match="top_n=0 must be"):
+            llm.rerank("a", ["b"], top_n=0)
+        long = "the water " * 300
+        assert llm.rerank("a", [long])["usage"]["prompt_tokens"] == 256
+        with pytest.raises(InvalidArgumentError, match="too long to embed"):
+            llm.rerank("a", [long], truncate=False)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "Q: {query} D: {document}",
+        "Q: {{ query }} D: {{ document }}",
+        "{% set x = 'Q' %}{{ x }}: {{ query }} D: {{ document }}",
+    ],
+)
+def test_a_model_has_a_form_for_its_pairs(template: str, zoo: Zoo) -> None:
+    attack = "{document} {{ 7 * 7 }} {query}"
+    with open_llama(zoo.reranker) as llm:
+        vocab = llm._model.vocab_handle
+        pairs = PairPrompts(vocab, {"tokenizer.chat_template.rerank": template})
+        ids = pairs.tokenize(attack, "the [SEP] water")
+        assert ids.count(vocab.sep) == 0
+        plain = vocab.tokenize("Q:", add_special=False)
+        assert ids[: len(plain)] == plain
+        text = vocab.detokenize(ids).decode().replace(" ", "")
+        assert "49" not in text
+        assert text.count("document") == 1
+
+
+def test_labels_are_scored(zoo: Zoo) -> None:
+    with open_llama(zoo.classifier) as llm:
+        scored = llm.classify(TEXTS)
+        assert [set(each) for each in scored] == [{"negative", "positive"}] * 3
+        for each, row in zip(scored, llm.embed(TEXTS), strict=True):
+            assert sorted(each.values()) == pytest.approx(sorted(row))
+            assert list(each.values()) == sorted(each.values(), reverse=True)
+        assert set(llm.classify(TEXTS[0])) == {"negative", "positive"}
+    with open_llama(zoo.llama) as llm:
+        for call in (lambda: llm.classify("the"), lambda: llm.rerank("the", ["water"])):
+            with pytest.raises(InvalidArgumentError, match="no scores to give: load one for"):
+                call()
+        assert text_of(llm, PROMPT)
+
+
+def test_a_closed_model_embeds_nothing(zoo: Zoo) -> None:
+    llm = open_llama(zoo.bert)
+    assert llm.embed("the")
+    llm.close()
+    with pytest.raises(ClosedError):
+        llm.embed("the")
+
+
+def test_an_adapter_changes_embeddings(zoo: Zoo) -> None:
+    with open_llama(zoo.llama, pooling_type=1) as plain:
+        expected = plain.embed(TEXTS)
+    with open_llama(zoo.llama, pooling_type=1, lora_path=str(zoo.lora)) as adapted:
+        assert not any(map(near, adapted.embed(TEXTS), expected))
 
 
 def test_near_meanings_are_near(minilm_llama: Llama) -> None:
