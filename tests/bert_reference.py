@@ -58,7 +58,8 @@ class BertReference:
 
         def split(part: str) -> Matrix:
             rows = self._linear(hidden, f"{name}.attention.self.{part}")
-            return rows.reshape(len(hidden), heads, -1).transpose(1, 0, 2)
+            parts: Matrix = rows.reshape(len(hidden), heads, -1).transpose(1, 0, 2)
+            return parts
 
         query, key, value = split("query"), split("key"), split("value")
         scores = query @ key.transpose(0, 2, 1) / np.sqrt(query.shape[-1])
