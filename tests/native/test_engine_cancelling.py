@@ -126,6 +126,7 @@ CTRL_C = """
 import os, signal, sys, threading
 from llama_cpp.llama import Llama
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
 llm = Llama(sys.argv[1], n_ctx=2048, n_batch=2048, n_ubatch=16, n_threads=1, verbose=False)
 prompt = [300 + i % 60 for i in range(2000)]
 expected = llm(prompt[:100], max_tokens=8, temperature=0)["choices"][0]["text"]
