@@ -35,6 +35,30 @@ BRIDGE_API bool bridge_flag_is_set(void * user_data);
 // llama_model_save_to_file; a failure to write is an exception inside.
 BRIDGE_API void bridge_model_save(const struct llama_model * model, const char * path, char ** error);
 
+// Gets each piece of text that is logged on the thread. False ends a quantization before its next tensor.
+typedef bool (*bridge_log_listener)(const char * text, void * user_data);
+
+// llama_model_quantize, with the log as the only news of how far it is. One runs at a time.
+BRIDGE_API uint32_t bridge_quantize(
+        const char * source, const char * target, const struct llama_model_quantize_params * params,
+        bridge_log_listener listener, void * user_data, char ** error);
+
+// Where the bytes of a context and its model are, by device: [{"device", "description", "weights", "cache",
+// "compute", "free", "total"}, ...], the processor first. "cache" is what it remembers of tokens.
+BRIDGE_API void bridge_memory_breakdown(const struct llama_context * ctx, char ** result, char ** error);
+
+// The same for a context that is not created, of a model that was loaded with no_alloc.
+BRIDGE_API void bridge_memory_estimate(
+        struct llama_model * model, const struct llama_context_params * params, char ** result,
+        char ** error);
+
+// common_fit_params for layers: changes params, whose n_gpu_layers is the default, so that margin bytes of
+// each device stay free. What they point to then is in split, with llama_max_devices() entries, and in
+// overrides, with llama_max_tensor_buft_overrides(). Whether it found a way. One runs at a time.
+BRIDGE_API bool bridge_fit_layers(
+        const char * path, struct llama_model_params * params, const struct llama_context_params * context,
+        size_t margin, float * split, struct llama_model_tensor_buft_override * overrides, char ** error);
+
 // llama_sampler_accept and llama_sampler_sample; a grammar throws on a token that it forbids.
 BRIDGE_API void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error);
 BRIDGE_API llama_token bridge_sampler_sample(

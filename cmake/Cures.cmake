@@ -30,10 +30,11 @@ if(_cpu_targets)
     set_source_files_properties("${_amx_dir}/amx.cpp" TARGET_DIRECTORY ${_cpu_targets}
                                 PROPERTIES COMPILE_OPTIONS "${_force_include}")
 endif()
-# The chat templates log to a printer of their own, with a thread.
-file(GLOB _chat_sources "${LLAMA_CPP_DIR}/common/chat*.cpp" "${LLAMA_CPP_DIR}/common/peg-parser.cpp"
+# The chat templates, and what fits models into memory, log to a printer of their own, with a thread.
+file(GLOB _printing_sources "${LLAMA_CPP_DIR}/common/chat*.cpp" "${LLAMA_CPP_DIR}/common/peg-parser.cpp"
+                        "${LLAMA_CPP_DIR}/common/fit.cpp"
                         "${LLAMA_CPP_DIR}/common/parsers/*.cpp")
-set_source_files_properties(${_chat_sources} TARGET_DIRECTORY llama-common
+set_source_files_properties(${_printing_sources} TARGET_DIRECTORY llama-common
                             PROPERTIES COMPILE_OPTIONS "${_force_include}")
 list(APPEND LLAMA_CPP_CURES "errors-to-log")
 

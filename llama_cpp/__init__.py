@@ -3,6 +3,7 @@
 What there is:
 
 * ``llama_cpp.Llama`` completes texts, chats and embeds; ``AsyncLlama`` does for asyncio.
+* ``llama_cpp.quantize`` makes a model smaller; ``llama_cpp.gguf`` reads, splits and merges files.
 * ``llama_cpp.llama_cpp``, ``llama_cpp.mtmd_cpp``: every C function, struct and constant. Their
   names are available here too: ``llama_cpp.llama_n_ctx``.
 * ``llama_cpp.handles``: models, contexts and samplers that own their native memory and raise
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
     from .llama_cache import LlamaDiskCache as LlamaDiskCache
     from .llama_cache import LlamaRAMCache as LlamaRAMCache
     from .llama_cache import LlamaState as LlamaState
+    from .llama_cache import LlamaTrieCache as LlamaTrieCache
     from .llama_cpp import *
     from .llama_grammar import LlamaGrammar as LlamaGrammar
     from .llama_speculative import LlamaDraftModel as LlamaDraftModel
     from .llama_tokenizer import BaseLlamaTokenizer as BaseLlamaTokenizer
     from .llama_tokenizer import LlamaTokenizer as LlamaTokenizer
     from .llama_types import *
+    from .quantization import QuantizeResult as QuantizeResult
+    from .quantization import quantize as quantize
     from .sampling.logits import LogitsProcessorList as LogitsProcessorList
     from .sampling.logits import MinTokensLogitsProcessor as MinTokensLogitsProcessor
     from .sampling.logits import StoppingCriteriaList as StoppingCriteriaList
@@ -71,14 +75,21 @@ _TYPES = """
     Completion CompletionChoice CompletionChunk CompletionLogprobs CompletionUsage
     CreateChatCompletionResponse CreateChatCompletionStreamResponse CreateCompletionResponse
     CreateCompletionStreamResponse CreateEmbeddingResponse Embedding EmbeddingData
-    EmbeddingUsage JsonType PromptTokensDetails
+    EmbeddingUsage JsonType PromptTokensDetails CompletionTokensDetails
 """.split()
 _MODULES = {
     **dict.fromkeys(_TYPES, "llama_types"),
     "AsyncLlama": "async_llama",
     "Llama": "llama",
     **dict.fromkeys(
-        ("BaseLlamaCache", "LlamaCache", "LlamaDiskCache", "LlamaRAMCache", "LlamaState"),
+        (
+            "BaseLlamaCache",
+            "LlamaCache",
+            "LlamaDiskCache",
+            "LlamaRAMCache",
+            "LlamaState",
+            "LlamaTrieCache",
+        ),
         "llama_cache",
     ),
     "LlamaDraftModel": "llama_speculative",
@@ -88,6 +99,7 @@ _MODULES = {
         ("LogitsProcessorList", "MinTokensLogitsProcessor", "StoppingCriteriaList"),
         "sampling.logits",
     ),
+    **dict.fromkeys(("QuantizeResult", "quantize"), "quantization"),
     "build_info": "_build_info",
     "set_verbose": "_logger",
     "suppress_stdout_stderr": "_utils",

@@ -31,7 +31,7 @@ class ModelParams:
     def __init__(
         self,
         *,
-        n_gpu_layers: int,
+        n_gpu_layers: int | str,
         split_mode: int,
         main_gpu: int,
         tensor_split: Sequence[float] | None,
@@ -42,8 +42,12 @@ class ModelParams:
         progress: Callable[[float], bool | None] | None,
     ) -> None:
         params = Model.default_params()
-        layers = integer("n_gpu_layers", n_gpu_layers, -1, _INT32_MAX)
-        params.n_gpu_layers = N_GPU_LAYERS_ALL if layers == -1 else layers
+        self.is_open = n_gpu_layers == "auto"
+        """Whether the number of layers on the GPU is still to be decided."""
+        if self.is_open and not raw.llama_supports_gpu_offload():
+            self.is_open, n_gpu_layers = False, 0
+        if not self.is_open:
+            params.n_gpu_layers = _layers(n_gpu_layers)
         params.split_mode = integer("split_mode", split_mode, 0, 3)
         params.main_gpu = integer("main_gpu", main_gpu, -1, _INT32_MAX)
         params.vocab_only = bool(vocab_only)
@@ -52,7 +56,7 @@ class ModelParams:
             self._split = _tensor_split(tensor_split)
             params.tensor_split = self._split
         if kv_overrides:
-            self._overrides = _kv_overrides(kv_overrides)
+            self._overrides = override_array(kv_overrides)
             params.kv_overrides = self._overrides
         self.error: BaseException | None = None
         if progress is not None:
@@ -69,6 +73,18 @@ class ModelParams:
                 raise self.error from None
             raise
 
+    def keep(self, buffers: Any) -> None:
+        """Keep what the parameters point to."""
+        self._buffers = buffers
+
+    def without_weights(self) -> raw.llama_model_params:
+        """The same parameters, for a model that is to be measured only."""
+        params = type(self.struct).from_buffer_copy(self.struct)
+        params.no_alloc = True
+        params.load_mode = raw.LLAMA_LOAD_MODE_NONE
+        params.progress_callback = raw.llama_progress_callback()
+        return params
+
     def _reporter(self, progress: Callable[[float], bool | None]) -> Callable[[float, Any], bool]:
         def report(fraction: float, _: Any) -> bool:
             try:
@@ -80,6 +96,14 @@ class ModelParams:
             return False
 
         return report
+
+
+def _layers(value: int | str) -> int:
+    try:
+        layers = integer("n_gpu_layers", value, -1, _INT32_MAX)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f'{error}, or "auto"') from None
+    return N_GPU_LAYERS_ALL if layers == -1 else layers
 
 
 def _load_mode(use_mmap: bool, use_mlock: bool) -> int:
@@ -101,7 +125,12 @@ def _tensor_split(shares: Sequence[float]) -> Any:
     return (ctypes.c_float * n_devices)(*numbers)
 
 
-def _kv_overrides(overrides: Mapping[str, bool | int | float | str]) -> Any:
+def override_array(overrides: Mapping[str, bool | int | float | str]) -> Any:
+    """Fill in an array of ``llama_model_kv_override``.
+
+    Raises:
+        InvalidArgumentError: A key or a value is none that the engine takes.
+    """
     if not isinstance(overrides, Mapping):
         raise InvalidArgumentError(f"kv_overrides={overrides!r} must map keys to values")
     # The engine reads up to an entry with an empty key.
@@ -209,9 +238,9 @@ def _flash_attn(value: bool | str) -> int:
 
 
 def progress_callback(
-    progress: bool | Callable[[float], bool | None],
+    progress: bool | Callable[[float], bool | None], what: str = "loading"
 ) -> Callable[[float], bool | None] | None:
-    """A callback for the fraction that is loaded: the caller's own, or a bar on a terminal."""
+    """A callback for the fraction that is done: the caller's own, or a bar on a terminal."""
     if callable(progress):
         return progress
     if not progress or not sys.stderr.isatty():
@@ -220,7 +249,7 @@ def progress_callback(
         from tqdm import tqdm
     except ImportError:
         return None
-    bar = tqdm(total=100, desc="loading", unit="%", leave=False)
+    bar = tqdm(total=100, desc=what, unit="%", leave=False)
 
     def advance(fraction: float) -> None:
         bar.update(round(100 * fraction) - bar.n)

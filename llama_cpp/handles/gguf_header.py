@@ -8,6 +8,7 @@ uses it. It never reads tensor data.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from collections import Counter
@@ -16,8 +17,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 from .. import errors
 from .gguf_foreign import foreign_format
+from .gguf_layout import SCALAR_FORMATS, TENSOR_TYPES, Layout, Pair, TensorEntry
 
-__all__ = ["GGUFHeader", "MetadataValue", "read_header"]
+__all__ = ["GGUFHeader", "MetadataValue", "read_header", "read_layout"]
 
 MetadataValue = int | float | bool | str
 
@@ -25,6 +27,7 @@ _MAGIC = b"GGUF"
 _SUPPORTED_VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32
 _TOKENS = "tokenizer.ggml.tokens"
+_POSITIONS = b"position_embd.weight"
 _MAX_STRING_BYTES = _MAX_ARRAY_ELEMENTS = 1 << 30
 _MAX_DIMS, _MAX_TENSOR_NAME = 4, 63  # GGML_MAX_DIMS, and GGML_MAX_NAME less the NUL
 _MAX_ELEMENTS = (1 << 63) - 1
@@ -37,10 +40,7 @@ _U32, _I32, _I64, _U64 = Struct("=I"), Struct("=i"), Struct("=q"), Struct("=Q")
 _COUNTS, _ARRAY_HEAD = Struct("=qq"), Struct("=iQ")
 _STRING, _ARRAY = 8, 9
 # fmt: off
-_SCALARS = {
-    0: Struct("=B"), 1: Struct("=b"), 2: Struct("=H"), 3: Struct("=h"), 4: _U32, 5: _I32,
-    6: Struct("=f"), 7: Struct("=?"), 10: _U64, 11: _I64, 12: Struct("=d"),
-}
+_SCALARS = {kind: Struct(f"={layout}") for kind, layout in SCALAR_FORMATS.items()}
 # The engine insists on these types, for some of them (LoRA adapters, the further files of a split
 # model) with an assertion that ends the process.
 _REQUIRED_KINDS = {
@@ -48,20 +48,6 @@ _REQUIRED_KINDS = {
     b"adapter.type": _STRING, b"adapter.lora.alpha": 6, b"split.count": 2, b"split.no": 2,
 }
 _REQUIRED_KIND_NAMES = {2: "u16", 4: "u32", 6: "f32", _STRING: "string"}
-# Tensor type id: (elements per block, bytes per block), from enum ggml_type in ggml/include/ggml.h
-# and type_traits in ggml/src/ggml.c of the pinned llama.cpp. The missing ids were removed there.
-_TENSOR_TYPES = {
-    0: (1, 4), 1: (1, 2), 30: (1, 2), 28: (1, 8),  # F32, F16, BF16, F64
-    24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8),  # I8, I16, I32, I64
-    2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24),  # Q4_0, Q4_1, Q5_0, Q5_1
-    8: (32, 34), 9: (32, 36), 41: (128, 18), 42: (64, 18),  # Q8_0, Q8_1, Q1_0, Q2_0
-    10: (256, 84), 11: (256, 110), 12: (256, 144),  # Q2_K, Q3_K, Q4_K
-    13: (256, 176), 14: (256, 210), 15: (256, 292),  # Q5_K, Q6_K, Q8_K
-    19: (256, 50), 29: (256, 56), 16: (256, 66), 17: (256, 74),  # IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS
-    22: (256, 82), 18: (256, 98), 21: (256, 110),  # IQ2_S, IQ3_XXS, IQ3_S
-    20: (32, 18), 23: (256, 136), 34: (256, 54), 35: (256, 66),  # IQ4_NL, IQ4_XS, TQ1_0, TQ2_0
-    39: (32, 17), 40: (64, 36),  # MXFP4, NVFP4
-}
 # fmt: on
 
 
@@ -114,6 +100,20 @@ def read_header(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> GG
         GGUFVersionError: The version or the byte order is not one that the engine reads.
         TruncatedModelError: The file ends before its header says it should.
         ModelLoadError: The file cannot be read, or its header is damaged.
+    """
+    return read_layout(path)[0]
+
+
+def read_layout(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+) -> tuple[GGUFHeader, Layout]:
+    """Reads and checks the header of a GGUF file, and says where everything is.
+
+    Args:
+        path: As for ``read_header``, and so are the errors.
+
+    Returns:
+        The header and the layout.
     """
     name = _checked_path(path)
     with _open(name) as file:
@@ -242,7 +242,7 @@ class _Reader:
         return 0
 
 
-def _parse(reader: _Reader) -> GGUFHeader:
+def _parse(reader: _Reader) -> tuple[GGUFHeader, Layout]:
     _check_magic(reader)
     version = _read_version(reader)
     tensor_count, pair_count = reader.unpack(_COUNTS, "the tensor and metadata counts")
@@ -250,12 +250,13 @@ def _parse(reader: _Reader) -> GGUFHeader:
     if tensor_count < 0 or pair_count < 0:
         raise reader.damaged(f"it claims to be {contents}")
     reader.require(tensor_count * _SMALLEST_TENSOR + pair_count * _SMALLEST_PAIR, contents)
-    metadata, kinds, array_lengths = _read_metadata(reader, pair_count)
+    pairs: list[Pair] = []
+    metadata, kinds, array_lengths = _read_metadata(reader, pair_count, pairs)
     alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
     if alignment.bit_count() != 1:
         raise reader.damaged(f"general.alignment is {alignment}, which is not a power of two")
-    learned_positions = _check_tensors(reader, tensor_count, alignment)
-    return GGUFHeader(
+    tensors = _read_tensors(reader, tensor_count, alignment)
+    header = GGUFHeader(
         version=version,
         tensor_count=tensor_count,
         metadata_count=pair_count,
@@ -266,8 +267,9 @@ def _parse(reader: _Reader) -> GGUFHeader:
         metadata=metadata,
         kinds=kinds,
         array_lengths=array_lengths,
-        learned_positions=learned_positions,
+        learned_positions=next((_rows(t) for t in tensors if t.name == _POSITIONS), None),
     )
+    return header, Layout(tuple(pairs), tuple(tensors), reader.position, reader.size)
 
 
 def _check_magic(reader: _Reader) -> None:
@@ -296,13 +298,14 @@ def _read_version(reader: _Reader) -> int:
 
 
 def _read_metadata(
-    reader: _Reader, count: int
+    reader: _Reader, count: int, pairs: list[Pair]
 ) -> tuple[dict[str, Any], dict[str, int], dict[str, int]]:
     metadata: dict[str, MetadataValue] = {}
     kinds: dict[str, int] = {}
     array_lengths: dict[str, int] = {}
     seen: set[bytes] = set()
     for index in range(count):
+        start = reader.position
         raw_key = _read_name(reader, f"metadata key {index}", seen)
         if not raw_key:
             raise reader.damaged(f"metadata key {index} is empty")
@@ -312,6 +315,7 @@ def _read_metadata(
         if kind != required:
             raise reader.damaged(f"{what} is no {_REQUIRED_KIND_NAMES[required]}")
         kinds[key] = kind
+        value = reader.position
         if kind == _ARRAY:
             array_lengths[key] = _skip_array(reader, key, what)
         elif kind == _STRING:
@@ -320,6 +324,7 @@ def _read_metadata(
             (metadata[key],) = reader.unpack(_SCALARS[kind], what)
         else:
             raise reader.damaged(f"{what} has the unknown type {kind}")
+        pairs.append(Pair(raw_key, kind, start, value, reader.position))
     return metadata, kinds, array_lengths
 
 
@@ -359,50 +364,57 @@ def _check_tokens(reader: _Reader, tokens: list[bytes]) -> None:
         raise reader.damaged(f"token {_shown(twice)} is more than once in the vocabulary")
 
 
-def _check_tensors(reader: _Reader, count: int, alignment: int) -> int | None:
-    """Return for how many positions there are embeddings."""
+def _read_tensors(reader: _Reader, count: int, alignment: int) -> list[TensorEntry]:
+    """Leave the reader where the data starts."""
     seen: set[bytes] = set()
     next_offset = data_bytes = 0
-    learned_positions = None
+    tensors = []
     for index in range(count):
+        start = reader.position
         name = _read_name(reader, f"tensor name {index}", seen)
         what = f"tensor {_shown(name)}"
         if len(name) > _MAX_TENSOR_NAME:
             raise reader.damaged(f"{what} has a name of more than {_MAX_TENSOR_NAME} bytes")
-        tensor_bytes, rows = _read_tensor_size(reader, what)
-        if name == b"position_embd.weight":
-            learned_positions = rows
+        shape, type_id, tensor_bytes = _read_tensor_size(reader, what)
         (offset,) = reader.unpack(_U64, what)
         if offset != next_offset:
             raise reader.damaged(f"{what} is at offset {offset}, not at {next_offset}")
         data_bytes = offset + tensor_bytes
         next_offset = offset + _padded(tensor_bytes, alignment)
+        tensors.append(
+            TensorEntry(name, shape, type_id, tensor_bytes, offset, start, reader.position)
+        )
     if count:
         reader.skip(_padded(reader.position, alignment) - reader.position, "the header's padding")
         reader.require(data_bytes, f"the data of its {count} tensors")
-    return learned_positions
+    return tensors
 
 
-def _read_tensor_size(reader: _Reader, what: str) -> tuple[int, int]:
-    """Return the bytes and the rows of a tensor."""
+def _read_tensor_size(reader: _Reader, what: str) -> tuple[tuple[int, ...], int, int]:
+    """Return the shape, the type and the bytes of a tensor."""
     (dim_count,) = reader.unpack(_U32, what)
     if dim_count > _MAX_DIMS:
         raise reader.damaged(f"{what} has {dim_count} dimensions, {_MAX_DIMS} are the most")
-    row = elements = 1
+    shape: list[int] = []
+    elements = 1
     for dim in range(dim_count):
         (length,) = reader.unpack(_I64, what)
-        row = length if dim == 0 else row
+        shape.append(length)
         elements *= length
         if length < 0 or elements > _MAX_ELEMENTS:
             raise reader.damaged(f"dimension {dim} of {what} has the impossible length {length}")
     (type_id,) = reader.unpack(_I32, what)
-    if type_id not in _TENSOR_TYPES:
+    if type_id not in TENSOR_TYPES:
         raise reader.damaged(f"{what} has type {type_id}, which llama.cpp removed or never had")
-    block_elements, block_bytes = _TENSOR_TYPES[type_id]
+    _, block_elements, block_bytes = TENSOR_TYPES[type_id]
+    row = shape[0] if shape else 1
     if row % block_elements:
         raise reader.damaged(f"{what} has rows of {row} elements, not of n * {block_elements}")
-    rows = elements // row if row else 0
-    return int(elements) // block_elements * block_bytes, int(rows)
+    return tuple(shape), type_id, elements // block_elements * block_bytes
+
+
+def _rows(tensor: TensorEntry) -> int:
+    return 0 if 0 in tensor.shape else math.prod(tensor.shape[1:])
 
 
 def _padded(count: int, alignment: int) -> int:

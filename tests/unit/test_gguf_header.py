@@ -39,6 +39,7 @@ from hypothesis import strategies as st
 from llama_cpp import errors
 from llama_cpp.handles import gguf_header
 from llama_cpp.handles.gguf_header import GGUFHeader, read_header
+from llama_cpp.handles.gguf_layout import TENSOR_TYPES
 
 VENDORED = Path(__file__).parents[2] / "vendor" / "llama.cpp"
 VOCABULARIES = sorted((VENDORED / "models").glob("ggml-vocab-*.gguf"))
@@ -157,8 +158,10 @@ def test_tensor_types_are_those_of_llama_cpp() -> None:
     assert spec.loader is not None
     constants: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(constants)
-    expected = {int(kind): sizes for kind, sizes in constants.GGML_QUANT_SIZES.items()}
-    assert expected == gguf_header._TENSOR_TYPES
+    expected = {
+        int(kind): (kind.name, *sizes) for kind, sizes in constants.GGML_QUANT_SIZES.items()
+    }
+    assert expected == TENSOR_TYPES
 
 
 class CountingFile(io.FileIO):
@@ -367,9 +370,9 @@ def test_tensors_at_the_limits(save: Save, tensors: tuple[bytes, ...], data: int
     assert header.tensor_count == len(tensors)
 
 
-@pytest.mark.parametrize("kind", sorted(gguf_header._TENSOR_TYPES))
+@pytest.mark.parametrize("kind", sorted(TENSOR_TYPES))
 def test_tensor_sizes(save: Save, kind: int) -> None:
-    block_elements, block_bytes = gguf_header._TENSOR_TYPES[kind]
+    _, block_elements, block_bytes = TENSOR_TYPES[kind]
     content = gguf(tensors=(tensor(dims=(block_elements * 2, 3), kind=kind),), data=block_bytes * 6)
     assert read_header(save(content)).tensor_count == 1
     with pytest.raises(errors.TruncatedModelError):

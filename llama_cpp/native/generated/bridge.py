@@ -6,6 +6,7 @@
 """The C declarations of bridge.h."""
 
 from ctypes import (
+    CFUNCTYPE,
     POINTER,
     Structure,
     c_bool,
@@ -14,14 +15,19 @@ from ctypes import (
     c_float,
     c_int32,
     c_size_t,
+    c_uint32,
     c_void_p,
 )
 
-from ..bind import Nullable, Pointer, Signature
+from ..bind import CallbackParameter, Nullable, Pointer, Signature
 from .llama import (
     llama_context_p,
+    llama_context_params_p,
     llama_logit_bias_p,
     llama_model_p,
+    llama_model_params_p,
+    llama_model_quantize_params_p,
+    llama_model_tensor_buft_override_p,
     llama_sampler_p,
     llama_vocab_p,
 )
@@ -42,8 +48,10 @@ class bridge_chat_parser_p(Pointer):
 bridge_token_sampler_p = POINTER(bridge_token_sampler)
 
 _c_char_p_p = POINTER(c_char_p)
-_c_int32_p = POINTER(c_int32)
 _c_float_p = POINTER(c_float)
+_c_int32_p = POINTER(c_int32)
+
+bridge_log_listener = CFUNCTYPE(c_bool, c_char_p, c_void_p)
 
 bridge_token_sampler._fields_ = [
     ("chain", c_void_p),
@@ -56,6 +64,8 @@ bridge_token_sampler._fields_ = [
 
 _nullable_llama_vocab_p = Nullable(llama_vocab_p)
 _nullable_llama_context_p = Nullable(llama_context_p)
+
+_any_bridge_log_listener = CallbackParameter(bridge_log_listener)
 
 SIGNATURES: dict[str, Signature] = {
     "bridge_string_free": (
@@ -73,15 +83,50 @@ SIGNATURES: dict[str, Signature] = {
         (llama_model_p, c_char_p, _c_char_p_p),
         "void bridge_model_save(const struct llama_model * model, const char * path, char ** error)  [bridge.h:36]",
     ),
+    "bridge_quantize": (
+        c_uint32,
+        (
+            c_char_p,
+            c_char_p,
+            llama_model_quantize_params_p,
+            _any_bridge_log_listener,
+            c_void_p,
+            _c_char_p_p,
+        ),
+        "uint32_t bridge_quantize(const char * source, const char * target, const struct llama_model_quantize_params * params, bridge_log_listener listener, void * user_data, char ** error)  [bridge.h:42]",
+    ),
+    "bridge_memory_breakdown": (
+        None,
+        (llama_context_p, _c_char_p_p, _c_char_p_p),
+        "void bridge_memory_breakdown(const struct llama_context * ctx, char ** result, char ** error)  [bridge.h:48]",
+    ),
+    "bridge_memory_estimate": (
+        None,
+        (llama_model_p, llama_context_params_p, _c_char_p_p, _c_char_p_p),
+        "void bridge_memory_estimate(struct llama_model * model, const struct llama_context_params * params, char ** result, char ** error)  [bridge.h:51]",
+    ),
+    "bridge_fit_layers": (
+        c_bool,
+        (
+            c_char_p,
+            llama_model_params_p,
+            llama_context_params_p,
+            c_size_t,
+            _c_float_p,
+            llama_model_tensor_buft_override_p,
+            _c_char_p_p,
+        ),
+        "bool bridge_fit_layers(const char * path, struct llama_model_params * params, const struct llama_context_params * context, size_t margin, float * split, struct llama_model_tensor_buft_override * overrides, char ** error)  [bridge.h:58]",
+    ),
     "bridge_sampler_accept": (
         None,
         (llama_sampler_p, c_int32, _c_char_p_p),
-        "void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error)  [bridge.h:39]",
+        "void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error)  [bridge.h:63]",
     ),
     "bridge_sampler_sample": (
         c_int32,
         (llama_sampler_p, llama_context_p, c_int32, _c_char_p_p),
-        "llama_token bridge_sampler_sample(struct llama_sampler * sampler, struct llama_context * ctx, int32_t idx, char ** error)  [bridge.h:40]",
+        "llama_token bridge_sampler_sample(struct llama_sampler * sampler, struct llama_context * ctx, int32_t idx, char ** error)  [bridge.h:64]",
     ),
     "bridge_sampler_init_grammar": (
         llama_sampler_p,
@@ -96,73 +141,74 @@ SIGNATURES: dict[str, Signature] = {
             c_size_t,
             _c_char_p_p,
         ),
-        "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:47]",
+        "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:71]",
     ),
     "bridge_sample": (
         c_int32,
         (bridge_token_sampler_p, _nullable_llama_context_p, c_int32, _c_float_p, _c_char_p_p),
-        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:68]",
+        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:92]",
     ),
     "bridge_sample_rows": (
         c_int32,
         (bridge_token_sampler_p, llama_context_p, _c_int32_p, c_int32, _c_int32_p, _c_char_p_p),
-        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:74]",
+        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:98]",
     ),
     "bridge_top_logprobs": (
         c_float,
         (_c_float_p, c_int32, c_int32, c_int32, _c_int32_p, _c_float_p),
-        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:79]",
+        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:103]",
     ),
     "bridge_chat_templates_limit_time": (
         None,
         (c_double,),
-        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:88]",
+        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:112]",
     ),
     "bridge_chat_templates_init": (
         bridge_chat_templates_p,
         (c_char_p, c_char_p, c_char_p, _c_char_p_p),
-        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:92]",
+        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:116]",
     ),
     "bridge_chat_templates_free": (
         None,
         (bridge_chat_templates_p,),
-        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:95]",
+        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:119]",
     ),
     "bridge_chat_templates_describe": (
         None,
         (bridge_chat_templates_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:98]",
+        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:122]",
     ),
     "bridge_chat_templates_apply": (
         None,
         (bridge_chat_templates_p, c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:108]",
+        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:132]",
     ),
     "bridge_chat_parser_init": (
         bridge_chat_parser_p,
         (c_char_p, _c_char_p_p),
-        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:118]",
+        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:142]",
     ),
     "bridge_chat_parser_free": (
         None,
         (bridge_chat_parser_p,),
-        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:120]",
+        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:144]",
     ),
     "bridge_chat_parser_parse": (
         None,
         (bridge_chat_parser_p, c_char_p, c_size_t, c_bool, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:124]",
+        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:148]",
     ),
     "bridge_json_schemas_to_gbnf": (
         None,
         (c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:130]",
+        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:154]",
     ),
 }
 
 __all__ = [
     "bridge_chat_parser_p",
     "bridge_chat_templates_p",
+    "bridge_log_listener",
     "bridge_token_sampler",
     "bridge_token_sampler_p",
 ]

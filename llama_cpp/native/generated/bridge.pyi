@@ -2,7 +2,8 @@
 # from bridge.h.
 # Do not edit: change tools/bindgen and run `make bindings`.
 
-from ctypes import Structure, _Pointer
+from _ctypes import CFuncPtr
+from ctypes import Structure, _Pointer, c_void_p
 from typing import Any, Final
 
 from ..bind import Pointer, Signature
@@ -18,6 +19,7 @@ class bridge_token_sampler(Structure):
 
 class bridge_chat_templates_p(Pointer): ...
 class bridge_chat_parser_p(Pointer): ...
+class bridge_log_listener(CFuncPtr): ...
 
 bridge_token_sampler_p: type[_Pointer[bridge_token_sampler]]
 
@@ -28,6 +30,29 @@ SIGNATURES: Final[dict[str, Signature]]
 def bridge_string_free(string: Any, /) -> None: ...
 def bridge_flag_is_set(user_data: Any, /) -> bool: ...
 def bridge_model_save(model: llama_model_p, path: bytes | None, error: Any, /) -> None: ...
+def bridge_quantize(
+    source: bytes | None,
+    target: bytes | None,
+    params: Any,
+    listener: CFuncPtr | c_void_p | int | None,
+    user_data: Any,
+    error: Any,
+    /,
+) -> int: ...
+def bridge_memory_breakdown(ctx: llama_context_p, result: Any, error: Any, /) -> None: ...
+def bridge_memory_estimate(
+    model: llama_model_p, params: Any, result: Any, error: Any, /
+) -> None: ...
+def bridge_fit_layers(
+    path: bytes | None,
+    params: Any,
+    context: Any,
+    margin: int,
+    split: Any,
+    overrides: Any,
+    error: Any,
+    /,
+) -> bool: ...
 def bridge_sampler_accept(sampler: llama_sampler_p, token: int, error: Any, /) -> None: ...
 def bridge_sampler_sample(
     sampler: llama_sampler_p, ctx: llama_context_p, idx: int, error: Any, /
@@ -88,9 +113,14 @@ __all__ = [
     "bridge_chat_templates_init",
     "bridge_chat_templates_limit_time",
     "bridge_chat_templates_p",
+    "bridge_fit_layers",
     "bridge_flag_is_set",
     "bridge_json_schemas_to_gbnf",
+    "bridge_log_listener",
+    "bridge_memory_breakdown",
+    "bridge_memory_estimate",
     "bridge_model_save",
+    "bridge_quantize",
     "bridge_sample",
     "bridge_sample_rows",
     "bridge_sampler_accept",
