@@ -18,6 +18,7 @@ from .llama_types import (
     CreateCompletionStreamResponse,
     CreateEmbeddingResponse,
 )
+from .measures import Perplexity, Score
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -106,6 +107,24 @@ class AsyncLlama:
         """
         return await self._in_thread(lambda: self.llama.embed(*args, **kwargs))
 
+    async def score(self, *args: Any, **kwargs: Any) -> list[Score]:
+        """Tell how likely continuations are: see ``Llama.score``.
+
+        Raises:
+            Exception: What ``Llama.score`` raises.
+        """
+        result: list[Score] = await self._wait(lambda: self.llama._scoring(*args, **kwargs))
+        return result
+
+    async def perplexity(self, *args: Any, **kwargs: Any) -> Perplexity:
+        """Tell how badly the model predicts a text: see ``Llama.perplexity``.
+
+        Raises:
+            Exception: What ``Llama.perplexity`` raises.
+        """
+        result: Perplexity = await self._wait(lambda: self.llama._perplexing(*args, **kwargs))
+        return result
+
     async def close(self) -> None:
         """Free the model."""
         await self._in_thread(self.llama.close)
@@ -121,10 +140,11 @@ class AsyncLlama:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def _run(self, prepare: Callable[[], Job], stream: bool) -> Any:
+        return self._stream(await self._in_thread(prepare)) if stream else await self._wait(prepare)
+
+    async def _wait(self, prepare: Callable[[], Waitable]) -> Any:
         # Long prompts take a while to tokenize: not on the loop's thread.
         job = await self._in_thread(prepare)
-        if stream:
-            return self._stream(job)
         try:
             return await self._in_thread(job.result)
         except asyncio.CancelledError:
@@ -151,17 +171,21 @@ def _bound(signature: inspect.Signature, *args: Any, **kwargs: Any) -> dict[str,
     return arguments
 
 
-class Job(Protocol):
-    """A call that can be waited for, iterated and cancelled."""
+class Waitable(Protocol):
+    """A call that can be waited for and cancelled."""
 
     def result(self) -> Any:
         """Wait for the whole result."""
 
-    def chunks(self) -> Iterator[Any]:
-        """Yield its parts."""
-
     def cancel(self) -> None:
         """Stop, from any thread."""
+
+
+class Job(Waitable, Protocol):
+    """One that can be iterated too."""
+
+    def chunks(self) -> Iterator[Any]:
+        """Yield its parts."""
 
 
 class HandledJob:

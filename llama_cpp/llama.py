@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import llama_cpp as raw
 from ._checks import integer
 from ._internals import LlamaContext, LlamaModel
-from ._llama_chat import LlamaChat
+from ._llama_fit import fit
+from ._llama_measures import LlamaMeasures
 from ._llama_params import ModelParams, context_params, progress_callback
 from ._logger import set_verbose
 from ._sequence_zero import SequenceZero
 from .chat.templates import Templates
 from .completion import CompletionJob
+from .draft_model import draft_model_of
 from .engine import Engine
 from .engine.drafts import Drafter
 from .generation import Generator, Options, Run
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 
-class Llama(LlamaChat):
+class Llama(LlamaMeasures):
     """A model that runs in this process.
 
     Any number of threads may call one ``Llama``. With ``n_parallel`` > 1 their requests are
@@ -54,7 +57,8 @@ class Llama(LlamaChat):
 
     Args:
         model_path: A GGUF file; of a split model, its first file.
-        n_gpu_layers: Layers to put on the GPU, -1 for all.
+        n_gpu_layers: Layers to put on the GPU, -1 for all; "auto" for as many as fit, which are
+            none without a GPU.
         split_mode: How to split over several GPUs: ``LLAMA_SPLIT_MODE_*``.
         main_gpu: The GPU that is used alone with ``LLAMA_SPLIT_MODE_NONE``.
         tensor_split: Shares of the GPUs.
@@ -63,7 +67,8 @@ class Llama(LlamaChat):
         use_mlock: Keep the weights from being swapped out.
         kv_overrides: Metadata that replaces the file's.
         seed: Of the random choices; 2**32 - 1, or -1, takes a random one.
-        n_ctx: Tokens that one sequence may have; 0 takes what the model was trained with.
+        n_ctx: Tokens that one sequence may have; 0 takes what the model was trained with, or as
+            many of these as ``memory_limit`` allows.
         n_batch: Tokens in one call of the engine.
         n_ubatch: Tokens in one graph.
         n_threads: Threads for single tokens; None takes the cores this process may use.
@@ -95,7 +100,9 @@ class Llama(LlamaChat):
         chat_handler: What turns messages into a completion, in place of a format.
         chat_template: In place of the model's template: Jinja, the path of a file with it, or the
             name of a format or of another template of the model.
-        draft_model: Guesses tokens ahead: the text is the same, and sooner there.
+        draft_model: Guesses tokens ahead: the text is the same, and sooner there. A
+            ``LlamaDraftModel``, the path of a smaller model with the same vocabulary or a ``Llama``
+            of one, or "ngram", which looks for what followed the last tokens before.
         tokenizer: In place of the model's own.
         type_k: Type of the K cache: ``GGML_TYPE_*``.
         type_v: Type of the V cache.
@@ -105,6 +112,8 @@ class Llama(LlamaChat):
         context_shift: Whether a text that fills the context goes on, without its older half.
         poll: How eagerly worker threads look for work between tokens: 0 sleeps, 100 spins. Where
             another model computes at the same time, fewer ``n_threads`` help, not this.
+        memory_limit: Bytes that model and context may take, on all devices, as ``memory()`` counts
+            them without ``use_mmap``.
         progress: Is told the loaded fraction, 0 to 1, and returns False to stop; True shows a
             bar on a terminal.
         kwargs: Accepted for scripts of other versions; a warning names them.
@@ -120,7 +129,7 @@ class Llama(LlamaChat):
         self,
         model_path: str,
         *,
-        n_gpu_layers: int = 0,
+        n_gpu_layers: int | str = 0,
         split_mode: int = raw.LLAMA_SPLIT_MODE_LAYER,
         main_gpu: int = 0,
         tensor_split: list[float] | None = None,
@@ -158,7 +167,7 @@ class Llama(LlamaChat):
         numa: bool | int = False,
         chat_format: str | None = None,
         chat_handler: Any = None,
-        draft_model: LlamaDraftModel | None = None,
+        draft_model: LlamaDraftModel | Llama | str | os.PathLike[str] | None = None,
         tokenizer: BaseLlamaTokenizer | None = None,
         type_k: int | None = None,
         type_v: int | None = None,
@@ -169,6 +178,7 @@ class Llama(LlamaChat):
         poll: int = POLL,
         chat_template: str | os.PathLike[str] | None = None,
         progress: bool | Callable[[float], bool | None] = False,
+        memory_limit: int | None = None,
         **kwargs: Any,
     ) -> None:
         arguments = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
@@ -198,6 +208,19 @@ class Llama(LlamaChat):
             use_mlock=use_mlock, kv_overrides=kv_overrides, progress=progress_callback(progress),
         )  # fmt: skip
         self.model_params = model_params.struct
+        sized = partial(
+            context_params, n_parallel=n_parallel, n_batch=n_batch, n_ubatch=n_ubatch,
+            n_threads=n_threads, n_threads_batch=n_threads_batch, logits_all=logits_all,
+            embedding=embedding, flash_attn=flash_attn, rope_scaling_type=rope_scaling_type,
+            pooling_type=pooling_type, attention_type=attention_type,
+            rope_freq_base=rope_freq_base, rope_freq_scale=rope_freq_scale,
+            yarn_ext_factor=yarn_ext_factor, yarn_attn_factor=yarn_attn_factor,
+            yarn_beta_fast=yarn_beta_fast, yarn_beta_slow=yarn_beta_slow,
+            yarn_orig_ctx=yarn_orig_ctx, offload_kqv=offload_kqv, op_offload=op_offload,
+            swa_full=swa_full, no_perf=no_perf, type_k=type_k, type_v=type_v,
+        )  # fmt: skip
+        if not vocab_only:
+            n_ctx = fit(self.model_path, model_params, n_ctx, memory_limit, sized)
         self._model: LlamaModel = model_params.load(
             lambda params: LlamaModel(path_model=self.model_path, params=params, verbose=verbose)
         )
@@ -210,19 +233,11 @@ class Llama(LlamaChat):
         self._prompts = Prompts(self._model.vocab_handle, self.tokenizer_, spm_infill=spm_infill)
         if vocab_only:
             return
-        self.context_params = context_params(
-            n_ctx=n_ctx, n_ctx_train=self._model.n_ctx_train(), n_parallel=n_parallel,
-            n_batch=n_batch, n_ubatch=n_ubatch, n_threads=n_threads,
-            n_threads_batch=n_threads_batch, logits_all=logits_all, embedding=embedding,
-            flash_attn=flash_attn, has_encoder=self._model.handle.has_encoder,
-            rope_scaling_type=rope_scaling_type, pooling_type=pooling_type,
-            attention_type=attention_type, rope_freq_base=rope_freq_base,
-            rope_freq_scale=rope_freq_scale, yarn_ext_factor=yarn_ext_factor,
-            yarn_attn_factor=yarn_attn_factor, yarn_beta_fast=yarn_beta_fast,
-            yarn_beta_slow=yarn_beta_slow, yarn_orig_ctx=yarn_orig_ctx, offload_kqv=offload_kqv,
-            op_offload=op_offload, swa_full=swa_full, no_perf=no_perf, type_k=type_k,
-            type_v=type_v,
-        )  # fmt: skip
+        self.context_params = sized(
+            n_ctx=n_ctx,
+            n_ctx_train=self._model.n_ctx_train(),
+            has_encoder=self._model.handle.has_encoder,
+        )
         threads = (self.context_params.n_threads, self.context_params.n_threads_batch)
         pools = [Threadpool(n_threads, poll) for n_threads in dict.fromkeys(threads)]
         self._ctx = LlamaContext(model=self._model, params=self.context_params, verbose=verbose)
@@ -235,11 +250,17 @@ class Llama(LlamaChat):
             self._ctx.handle,
             Ends(vocab.is_eog),
             context_shift=context_shift,
-            drafter=None if draft_model is None else Drafter(draft_model, self._n_vocab),
+            drafter=self._drafter(),
         )
         self._zero = SequenceZero(self._engine, self._ctx.handle, logits_all=logits_all)
         self._generator = Generator(self._engine, self._model.handle, Pieces(vocab.token_to_piece))
         self._sampler = None
+
+    def _drafter(self) -> Drafter | None:
+        if self.draft_model is None:
+            return None
+        model = draft_model_of(self.draft_model, self._model.handle, self.context_params)
+        return Drafter(model, self._n_vocab)
 
     # Completion.
 

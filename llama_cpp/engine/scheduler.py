@@ -61,6 +61,9 @@ def plan(
         if not text:
             continue
         outputs = slot.request.prompt_logprobs and slot.n_cached < slot.request.n_prompt - 1
+        before = slot.request.measured_from - 1 - slot.n_cached
+        if before > 0:  # the logits that are wanted come in chunks of their own
+            text, outputs = min(text, before), False
         count = min(text, budget, 1 + spare if outputs else pending)
         if checkpoints and count == pending:
             count -= 1

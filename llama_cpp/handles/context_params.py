@@ -20,15 +20,22 @@ _BATCH_MAX = 1 << 24  # the engine makes room for a whole batch at once
 _BYTES_PER_CELL = 40  # of llama_kv_cells: position, shift, set of sequences
 
 
-def check_params(params: raw.llama_context_params, model: Model) -> None:
+def check_params(
+    params: raw.llama_context_params, model: Model, *, with_weights: bool = True
+) -> None:
     """Refuse parameters that the engine would abort on, or silently make something else of.
+
+    Args:
+        params: Of the context.
+        model: Of the context.
+        with_weights: Whether it is to compute, for which the model has to have its weights.
 
     Raises:
         ContextError: They contradict each other or the model.
         InvalidArgumentError: One is out of range.
     """
     checks.instance(params, raw.llama_context_params, "params")
-    if model.params.vocab_only or model.params.no_alloc:
+    if model.params.vocab_only or (with_weights and model.params.no_alloc):
         raise ContextError("the model was loaded without its weights (vocab_only): reload it")
     for name in ("type_k", "type_v"):
         value = getattr(params, name)
