@@ -248,7 +248,7 @@ class Run:
         requests = [choice.request for choice in self.choices]
         prompt = sum(len(choice.prompt) for choice in self.choices[:: self._options.n])
         completion = sum(request.n_generated for request in requests)
-        return {
+        usage: CompletionUsage = {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
@@ -256,6 +256,13 @@ class Run:
                 "cached_tokens": sum(request.n_reused for request in requests[:: self._options.n])
             },
         }
+        if drafted := sum(request.n_drafted for request in requests):
+            accepted = sum(request.n_accepted for request in requests)
+            usage["completion_tokens_details"] = {
+                "accepted_prediction_tokens": accepted,
+                "rejected_prediction_tokens": drafted - accepted,
+            }
+        return usage
 
     def logprobs(self, records: Sequence[TokenRecord], base: int) -> CompletionLogprobs | None:
         """Shape log-probabilities as OpenAI does.

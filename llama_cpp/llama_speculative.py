@@ -53,7 +53,19 @@ class LlamaPromptLookupDecoding(LlamaDraftModel):
         """Return at most ``num_pred_tokens`` tokens, none where nothing was seen before."""
         import numpy as np
 
-        tokens: list[int] = input_ids.tolist()
+        return np.array(self.continuation(input_ids.tolist(), self.num_pred_tokens), np.intc)
+
+    def for_text(self) -> LlamaPromptLookupDecoding:
+        """Make one like it for a text of its own."""
+        return LlamaPromptLookupDecoding(self.max_ngram_size, self.num_pred_tokens)
+
+    def continuation(self, tokens: list[int], n_max: int) -> list[int]:
+        """Guess from a list.
+
+        Args:
+            tokens: The prompt and what was generated.
+            n_max: How many tokens are wanted; never more than ``num_pred_tokens`` come.
+        """
         known = len(self._tokens)
         if tokens[:known] != self._tokens:
             self._after.clear()
@@ -62,12 +74,12 @@ class LlamaPromptLookupDecoding(LlamaDraftModel):
         for end in range(max(known, 1), len(tokens)):
             for size in range(1, min(self.max_ngram_size, end) + 1):
                 self._after[tuple(tokens[end - size : end])] = end
-        self._tokens = tokens
+        self._tokens = list(tokens)
         for size in range(min(self.max_ngram_size, len(tokens)), 0, -1):
             start = self._after.get(tuple(tokens[-size:]))
             if start is not None:
-                return np.array(tokens[start : start + self.num_pred_tokens], np.intc)
-        return np.array([], np.intc)
+                return tokens[start : start + min(n_max, self.num_pred_tokens)]
+        return []
 
     @staticmethod
     def find_candidate_pred_tokens(

@@ -65,6 +65,13 @@ class PromptTokensDetails(TypedDict):
     cached_tokens: NotRequired[int]
 
 
+class CompletionTokensDetails(TypedDict):
+    """What came of guessed tokens."""
+
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
+
+
 class CompletionUsage(TypedDict):
     """How many tokens a request took."""
 
@@ -72,6 +79,7 @@ class CompletionUsage(TypedDict):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: NotRequired[PromptTokensDetails]
+    completion_tokens_details: NotRequired[CompletionTokensDetails]
 
 
 class CreateCompletionResponse(TypedDict):

@@ -19,6 +19,7 @@ from ..handles import Batch, Context
 from ..handles.token_sampler import RowSampler, TokenSampler
 from .drafts import Drafter
 from .media import without_cut
+from .recalled import RecalledStates
 from .request import Call, FinishReason, Logprobs, Request
 from .scheduler import Chunk, plan, youngest
 from .sequences import Sequences
@@ -50,6 +51,7 @@ class Engine:
     ) -> None:
         self.slots = [Slot(number) for number in range(context.n_seq_max)]
         self.sequences = Sequences(context)
+        self.recalled = RecalledStates(self.slots, self.sequences)
         self.n_ctx = context.n_ctx_seq
         self._context = context
         self._ends = ends
@@ -214,11 +216,11 @@ class Engine:
             return
         while self._waiting:
             request = self._waiting[0]
-            placement = place(self.slots, () if request.prompt_logprobs else request.tokens)
+            placement = place(self.slots, request.reusable, patient=request.prompt_logprobs)
             if placement is None:
                 return
             self._waiting.popleft()
-            slot, source, n_shared = placement
+            slot, source, n_shared = self.recalled.place(request, placement)
             if request.media:
                 n_shared = without_cut(request.media, n_shared)
                 self._viewer.add(slot)
@@ -247,7 +249,8 @@ class Engine:
             )
             if room > 0:
                 try:
-                    slot.drafts = drafter.draft(request.ids, room)
+                    request.drafting = request.drafting or drafter.begin()
+                    slot.drafts = request.drafting.next(request.ids, room)
                 except Exception as error:
                     self._fail(slot, error)
                     continue
@@ -287,7 +290,10 @@ class Engine:
                     self._commit_prompt(slot, request, first, count)
                 if slot.n_cached == len(slot.tokens):
                     self._next_tokens(slot, request, index - 1 - n_drafts, chosen.get(slot.id))
-                elif self.sequences.needs_checkpoints and len(slot.tokens) - slot.n_cached == 1:
+                elif self.sequences.needs_checkpoints and (
+                    len(slot.tokens) - slot.n_cached == 1
+                    or slot.n_cached == request.measured_from - 1
+                ):
                     self.sequences.save(slot)
             except Exception as error:
                 self._fail(slot, error)
@@ -321,6 +327,7 @@ class Engine:
             self._finish(slot, "length")
             return
         drafts, slot.drafts = slot.drafts, []
+        before = request.n_accepted
         for draft in (*drafts, None):
             token = self._choose(request, index) if chosen is None else chosen
             if token is None:
@@ -332,6 +339,8 @@ class Engine:
             request.n_accepted += 1
             index += 1
         if drafts:
+            assert request.drafting is not None
+            request.drafting.learn(len(drafts), request.n_accepted - before)
             self.sequences.repair(slot)
 
     def _choose(self, request: Request, index: int) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from ..errors import InvalidArgumentError
+from .drafts import Drafting
 from .media import MediaPrompt, PlacedMedia
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class Request:
         max_tokens: How many at most.
         logprobs: Measures the log-probabilities of the tokens.
         prompt_logprobs: Whether to measure those of the prompt too.
+        measured_from: The first token of the prompt to measure; those before may be reused.
         processor: Changes the logits before a token is chosen.
         stopping: Says from tokens and logits whether to stop before the next token.
 
@@ -91,6 +93,7 @@ class Request:
         *,
         logprobs: TopLogprobs | None = None,
         prompt_logprobs: bool = False,
+        measured_from: int = 0,
         processor: Callable[[Any, Any], npt.NDArray[np.float32]] | None = None,
         stopping: Callable[[Any, Any], bool] | None = None,
     ) -> None:
@@ -110,9 +113,11 @@ class Request:
         self.n_generated = 0
         self.n_reused = 0
         """Prompt tokens that did not have to be computed."""
-        self.n_measured = 0
-        """Prompt tokens that the consumer has."""
+        self.measured_from = measured_from
+        self.n_measured = measured_from
+        """Where in the prompt the tokens begin that the consumer does not have yet."""
         self.n_drafted = self.n_accepted = 0
+        self.drafting: Drafting | None = None
         self.sampler = sampler
         self.consumer = consumer
         self.max_tokens = max_tokens
@@ -128,6 +133,11 @@ class Request:
         self.error: BaseException | None = None
         self.cancelled = False
         self.finished = False
+
+    @property
+    def reusable(self) -> list[int]:
+        """The tokens whose memory another sequence may lend: no logits are wanted before them."""
+        return self.tokens[: self.measured_from] if self.prompt_logprobs else self.tokens
 
     @property
     def ids(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from llama_kit import GREEDY, PROMPT, complete, joined, open_llama, text_of
 from zoo import Zoo
 
+from llama_cpp.engine.drafts import Pace
 from llama_cpp.errors import InvalidArgumentError, TokenError
 from llama_cpp.llama import Llama
 from llama_cpp.llama_speculative import LlamaDraftModel, LlamaPromptLookupDecoding
@@ -180,3 +182,89 @@ def test_prompt_lookup_continues_what_was_seen() -> None:
     for sizes in ((0, 3), (2, 0)):
         with pytest.raises(InvalidArgumentError, match="at least 1"):
             LlamaPromptLookupDecoding(*sizes)
+
+
+# Draft models that are models.
+
+
+def test_a_model_guesses_for_its_own_kind(zoo: Zoo) -> None:
+    with open_llama(zoo.llama) as llm:
+        expected = complete(llm, PROMPT, max_tokens=60)
+        for draft in (zoo.llama, str(zoo.llama), llm, "ngram"):
+            with open_llama(zoo.llama, draft_model=draft) as drafted:
+                for _ in range(2):
+                    answer = complete(drafted, PROMPT, max_tokens=60)
+                    assert answer["choices"] == expected["choices"]
+        assert complete(llm, PROMPT, max_tokens=60)["choices"] == expected["choices"]
+
+
+def test_usage_counts_the_guesses(zoo: Zoo) -> None:
+    with open_llama(zoo.llama) as llm:
+        known = tokens_of(llm, PROMPT, 61)
+        assert "completion_tokens_details" not in complete(llm, PROMPT)["usage"]
+    with open_llama(zoo.llama, draft_model=Draft(knows(known))) as llm:
+        details = complete(llm, PROMPT, max_tokens=60)["usage"]["completion_tokens_details"]
+        assert details["accepted_prediction_tokens"] > 40
+        assert details["rejected_prediction_tokens"] == 0
+    with open_llama(zoo.llama, draft_model=Draft(lambda ids: [400] * 5)) as llm:
+        details = complete(llm, PROMPT, max_tokens=60)["usage"]["completion_tokens_details"]
+        assert details["rejected_prediction_tokens"] > 0
+
+
+def test_guessing_stops_where_it_does_not_pay(zoo: Zoo) -> None:
+    draft = Draft(lambda ids: [400] * 5)
+    with open_llama(zoo.llama, draft_model=draft, n_ctx=512) as llm:
+        complete(llm, PROMPT, max_tokens=400)
+    assert draft.n_calls < 40
+
+
+def test_models_of_another_vocabulary_are_refused(zoo: Zoo) -> None:
+    for other in (zoo.llama_bpe, zoo.mamba):
+        with Llama(str(other), verbose=False, vocab_only=True) as vocab:
+            same = vocab.n_vocab() == 684
+        if not same:
+            with pytest.raises(InvalidArgumentError, match="another vocabulary than the model: it"):
+                open_llama(zoo.llama, draft_model=other)
+    bad: Any
+    for bad in (5, [], "no-such-file.gguf"):
+        with pytest.raises((InvalidArgumentError, FileNotFoundError)):
+            open_llama(zoo.llama, draft_model=bad)
+
+
+def test_the_odds_are_those_without(zoo: Zoo) -> None:
+    """Two samples of 600 texts are told apart by nothing but chance."""
+    options: dict[str, Any] = {"max_tokens": 2, "temperature": 1.0, "top_k": 4, "min_p": 0.0}
+    counts: list[Counter[str]] = []
+    draft: Any
+    for draft in (None, Draft(lambda ids: [(ids[-1] + n) % 684 for n in range(4)]), "ngram"):
+        with open_llama(zoo.llama, draft_model=draft) as llm:
+            texts = [
+                text_of(llm, REPEATED, seed=seed + 1000 * len(counts), **options)
+                for seed in range(600)
+            ]
+        counts.append(Counter(texts))
+    plain = counts[0]
+    for drafted in counts[1:]:
+        kinds = [text for text in plain | drafted if plain[text] + drafted[text] >= 10]
+        statistic = sum((plain[t] - drafted[t]) ** 2 / (plain[t] + drafted[t]) for t in kinds)
+        # Chi squared has its degrees of freedom as mean, and the root of twice that as deviation.
+        assert statistic < len(kinds) + 4 * (2 * len(kinds)) ** 0.5
+
+
+def test_pace_follows_success() -> None:
+    pace = Pace()
+    assert pace.wanted() == 4
+    for _ in range(4):
+        pace.learn(pace.wanted(), pace.wanted())
+    assert pace.wanted() == 16
+    pace.learn(16, 3)
+    assert pace.wanted() == 3
+    skipped = []
+    for _ in range(400):
+        if wanted := pace.wanted():
+            pace.learn(wanted, 0)
+            skipped.append(0)
+        else:
+            skipped[-1] += 1
+    assert max(skipped) == 128
+    assert sum(map(bool, skipped)) < 12
