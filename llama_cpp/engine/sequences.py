@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from .. import llama_cpp as raw
 from ..errors import StateError
 from ..handles import Context
@@ -30,6 +33,9 @@ class Sequences:
             self._n_swa > 0 and not context.params.swa_full
         )
         """Whether a sequence cannot simply forget its end."""
+        self._cannot_forget = self.needs_checkpoints
+        self.saves_ends = self._has_state or self._n_swa > 0
+        """Whether a saved state cannot forget its end: of windows it has the last cells only."""
         self.can_shift = not self._has_state and self._memory.can_shift
 
     def cut(self, slot: Slot, n_tokens: int) -> None:
@@ -67,6 +73,22 @@ class Sequences:
         self._memory.seq_rm(slot.id, -1, -1)
         slot.n_cached, slot.n_exact = 0, EVERYTHING
         slot.checkpoints.clear()
+
+    def reach(self, slot: Slot, n_tokens: int) -> int:
+        """How many of the first ``n_tokens`` tokens would be left if a slot forgot the others."""
+        if not self._cannot_forget or n_tokens == slot.n_cached:
+            return n_tokens
+        return max((c.n_tokens for c in slot.checkpoints if c.n_tokens <= n_tokens), default=0)
+
+    def load(
+        self, slot: Slot, tokens: Sequence[int], memory: bytes, checkpoints: Sequence[Checkpoint]
+    ) -> None:
+        """Let a slot hold a state; none if the state does not fit."""
+        self.clear(slot)
+        with suppress(StateError):
+            self._context.state.set_sequence(memory, slot.id)
+            slot.tokens, slot.n_cached = list(tokens), len(tokens)
+            slot.checkpoints, slot.short_end = list(checkpoints), (0, 0)
 
     def save(self, slot: Slot) -> None:
         """Make a checkpoint of a slot as it is now."""

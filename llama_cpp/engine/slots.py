@@ -77,12 +77,20 @@ def shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     return low
 
 
-def place(slots: Iterable[Slot], prompt: Sequence[int]) -> Placement | None:
+def place(
+    slots: Iterable[Slot], prompt: Sequence[int], *, patient: bool = False
+) -> Placement | None:
     """Choose a slot for a prompt.
 
     A slot that nobody uses and that holds a beginning of the prompt goes on from there. If a busy
     one holds more of it, or the slot holds much that another prompt may want, that beginning is
     copied to the slot that was used longest ago.
+
+    Args:
+        slots: All of them.
+        prompt: What it begins with, as far as that may be shared.
+        patient: Wait for all that another one is computing, and not for the most of it only: who
+            comes first does not matter.
 
     Returns:
         None if the prompt should wait: every slot is busy, or one of them is computing just what
@@ -100,7 +108,8 @@ def place(slots: Iterable[Slot], prompt: Sequence[int]) -> Placement | None:
     n_shared = shared[best.id]
     for slot in slots:
         coming = slot.tokens[: slot.request.n_prompt] if slot.request is not None else ()
-        if len(coming) > slot.n_cached and shared_prefix(coming, wanted) > 2 * n_shared + _WORTH:
+        enough = max(n_shared, 1) if patient else 2 * n_shared + _WORTH  # BOS is in all
+        if len(coming) > slot.n_cached and shared_prefix(coming, wanted) > enough:
             return None
     if n_shared == 0:
         return Placement(oldest, oldest, 0)

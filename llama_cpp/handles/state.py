@@ -6,7 +6,7 @@ import ctypes
 import os
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
@@ -140,15 +140,14 @@ class State:
         pointer = self._context.acquire()
         try:
             size = get_size(pointer, *arguments)
-            state = bytearray(size)
-            buffer = (ctypes.c_uint8 * size).from_buffer(state)
+            state = _new_bytes(None, size)
             with collect_errors() as log:
-                written = get_data(pointer, buffer, size, *arguments)
+                written = get_data(pointer, _bytes_in(state), size, *arguments)
         finally:
             self._context.release()
         if size and not written:
             raise StateError("the state cannot be read from the context", list(log))
-        return bytes(memoryview(state)[:written])
+        return state if written == size else state[:written]
 
     def _file_arguments(self, path: _Path, tokens: Sequence[int]) -> tuple[bytes, Any, int]:
         ids = checks.token_array(tokens, self._context.model.n_vocab)
@@ -191,6 +190,12 @@ def _check_flags(flags: int) -> None:
     checks.in_range(
         "flags", flags, 0, raw.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY, "ON_DEVICE is not offered"
     )
+
+
+# A state may have gigabytes: it is written where it stays. Nobody else has seen these bytes yet.
+_new_bytes: Callable[[None, int], bytes] = ctypes.PYFUNCTYPE(
+    ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t
+)(("PyBytes_FromStringAndSize", ctypes.pythonapi))
 
 
 def _bytes_in(state: bytes) -> Any:
