@@ -43,6 +43,7 @@ class Keeper:
         self._seen = {slot.id: slot.last_used for slot in engine.slots}
         self._copies: deque[tuple[list[int], LlamaState]] = deque()
         self._lock = threading.Lock()
+        self._put_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_whole = engine.sequences.saves_ends
 
@@ -105,10 +106,11 @@ class Keeper:
                 _guarded(self._copy, cache, slot, tokens)
 
     def _put(self, cache: Any) -> None:
-        while self._copies:
-            with suppress(IndexError):  # another thread was faster
-                tokens, state = self._copies.popleft()
+        with self._put_lock:
+            while self._copies:
+                tokens, state = self._copies[0]
                 _guarded(cache.__setitem__, tokens, state)
+                self._copies.popleft()  # and not before: a prompt may want it meanwhile
 
     def _changed(self) -> list[tuple[Slot, int, list[int]]]:
         """The slots that were used since they were last seen, and are free."""
@@ -150,26 +152,51 @@ class Keeper:
         )
         if len(wanted) - held < _WORTH:
             return
-        model, find = self.fingerprint, getattr(cache, "find", None)
+        found, usable = None, held
+        for _, state in tuple(self._copies):
+            if self._usable(state, wanted) > usable:
+                found, usable = state, self._usable(state, wanted)
+        state = self._find(cache, wanted, usable + _WORTH)
+        if state is not None and self._usable(state, wanted) > usable:
+            found, usable = state, self._usable(state, wanted)
+        if found is not None and usable - held >= max(_WORTH, found.n_tokens // _PACE):
+            self._engine.recalled.add(
+                prompt,
+                Recalled(
+                    found.input_ids[: found.n_tokens].tolist(), found.llama_state, usable,
+                    [Checkpoint(*each) for each in _checkpoints(found)],
+                ),
+            )  # fmt: skip
+
+    def _find(self, cache: Any, wanted: list[int], minimum: int) -> LlamaState | None:
+        find = getattr(cache, "find", None)
         try:
-            if find is None:
-                state = cache[wanted]
-            else:
-                state = find(wanted, model, whole=self._is_whole, minimum=held + _WORTH)
+            found: LlamaState = (
+                cache[wanted]
+                if find is None
+                else find(wanted, self.fingerprint, whole=self._is_whole, minimum=minimum)
+            )
         except KeyError:
-            return
+            return None
+        return found
+
+    def _usable(self, state: LlamaState, wanted: list[int]) -> int:
+        """How many tokens of a prompt a state saves."""
         ids = state.input_ids[: state.n_tokens].tolist()
+        if getattr(state, "model", b"") not in (b"", self.fingerprint):
+            return 0
+        if len(ids) > self._engine.n_ctx:
+            return 0
         shared = shared_prefix(ids, wanted)
-        checkpoints = getattr(state, "checkpoints", ())
-        if self._is_whole and shared < len(ids):
-            shared = max((n for n, _ in checkpoints if n <= shared), default=0)
-        if (
-            getattr(state, "model", b"") in (b"", model)
-            and shared - held >= max(_WORTH, len(ids) // _PACE)
-            and len(ids) <= self._engine.n_ctx
-        ):
-            earlier = [Checkpoint(*each) for each in checkpoints]
-            self._engine.recalled.add(prompt, Recalled(ids, state.llama_state, shared, earlier))
+        if not self._is_whole or shared == len(ids):
+            return shared
+        return max((n for n, _ in _checkpoints(state) if n <= shared), default=0)
+
+
+def _checkpoints(state: LlamaState) -> tuple[tuple[int, bytes], ...]:
+    # A cache of somebody else's may have states that were made by hand.
+    checkpoints: tuple[tuple[int, bytes], ...] = getattr(state, "checkpoints", ())
+    return checkpoints
 
 
 def state_of(context: Context, slot: Slot, model: bytes) -> LlamaState:
