@@ -54,6 +54,7 @@ bench: build
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/parallel.py
 	$(BIN)/python benchmarks/chats.py
+	$(BIN)/python benchmarks/caches.py
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/handles.py
 

@@ -3,8 +3,8 @@
 Prints the time to the first token of a prompt of 2,000 tokens, relative to computing it, with a
 cache in memory and on disk: when all of the prompt is known (hit), when its first half is (partial
 hit), and when nothing is (miss: by what the search adds, by the least of all rounds, and by the
-work of all threads until the reply is written and its state kept). Then how long a search among 1,000
-entries takes, and how large a state is and how long it takes to save and restore.
+work of all threads until the reply is written and its state kept). Then how long a search among
+1,000 entries takes, and how large a state is and how long it takes to save and restore.
 """
 
 from __future__ import annotations

@@ -152,13 +152,11 @@ class Keeper:
         )
         if len(wanted) - held < _WORTH:
             return
-        found, usable = None, held
-        for _, state in tuple(self._copies):
-            if self._usable(state, wanted) > usable:
-                found, usable = state, self._usable(state, wanted)
-        state = self._find(cache, wanted, usable + _WORTH)
-        if state is not None and self._usable(state, wanted) > usable:
-            found, usable = state, self._usable(state, wanted)
+        states = [state for _, state in tuple(self._copies)]
+        best = max((self._usable(state, wanted) for state in states), default=0)
+        states += self._find(cache, wanted, max(best, held) + _WORTH)
+        found = max(states, key=lambda state: self._usable(state, wanted), default=None)
+        usable = self._usable(found, wanted) if found is not None else 0
         if found is not None and usable - held >= max(_WORTH, found.n_tokens // _PACE):
             self._engine.recalled.add(
                 prompt,
@@ -168,17 +166,14 @@ class Keeper:
                 ),
             )  # fmt: skip
 
-    def _find(self, cache: Any, wanted: list[int], minimum: int) -> LlamaState | None:
+    def _find(self, cache: Any, wanted: list[int], minimum: int) -> list[LlamaState]:
         find = getattr(cache, "find", None)
         try:
-            found: LlamaState = (
-                cache[wanted]
-                if find is None
-                else find(wanted, self.fingerprint, whole=self._is_whole, minimum=minimum)
-            )
+            if find is None:
+                return [cache[wanted]]
+            return [find(wanted, self.fingerprint, whole=self._is_whole, minimum=minimum)]
         except KeyError:
-            return None
-        return found
+            return []
 
     def _usable(self, state: LlamaState, wanted: list[int]) -> int:
         """How many tokens of a prompt a state saves."""
