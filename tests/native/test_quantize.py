@@ -7,6 +7,7 @@ import shutil
 import signal
 import struct
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +364,15 @@ def test_what_a_progress_callback_raises_stops(zoo: Zoo, tmp_path: Path) -> None
     quantize(zoo.llama, tmp_path / "small.gguf", "Q8_0")
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """As in a terminal; a shell's background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_ctrl_c_leaves_nothing_behind(zoo: Zoo, tmp_path: Path) -> None:
     (tmp_path / "small.gguf").write_text("old")
     told: list[float] = []
