@@ -6,6 +6,7 @@ registered by name, for ``Llama(chat_format=...)``; handlers also go to ``Llama(
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         ObsidianChatHandler,
         Qwen25VLChatHandler,
     )
+    from .chat.sandbox import ChatTemplate
 
 __all__ = [
     "CHATML_BOS_TOKEN",
@@ -161,10 +163,14 @@ chatml_function_calling = get_chat_completion_handler("chatml-function-calling")
 def _formatter(name: str) -> Callable[..., ChatFormatterResponse]:
     named = FORMATS[name]
 
-    def formatter(messages: list[Any], **kwargs: Any) -> ChatFormatterResponse:
+    @functools.cache
+    def template() -> ChatTemplate:
         from .chat.sandbox import ChatTemplate
 
-        prompt = ChatTemplate(named.template).render(messages=messages, add_generation_prompt=True)
+        return ChatTemplate(named.template)
+
+    def formatter(messages: list[Any], **kwargs: Any) -> ChatFormatterResponse:
+        prompt = template().render(messages=messages, add_generation_prompt=True)
         return ChatFormatterResponse(prompt, list(named.stops))
 
     formatter.__doc__ = f"Format messages as {name!r}."

@@ -15,7 +15,7 @@ from typing import Any
 from ..generation import Options
 from ..handles import Vocab
 from ..llama_grammar import json_schema_to_gbnf
-from .messages import ROLES, ReplyForm
+from .messages import ROLES, ReplyForm, text_of
 from .reply import Parser
 from .special_text import SpecialTexts
 
@@ -212,9 +212,7 @@ def _prompt(
         parts.append(dialect.system.format(content=_SYSTEM))
     names: dict[str, str] = {}
     for message in messages:
-        role, content = message["role"], message["content"]
-        if not isinstance(content, str):
-            content = "".join(part.get("text", "") for part in content)
+        role, content = message["role"], text_of(message["content"])
         if role == "assistant":
             calls = [call["function"] for call in message.get("tool_calls", [])]
             names |= {

@@ -13,7 +13,7 @@ from typing import Any
 from ..generation import Options
 from ..handles import Vocab
 from .conversation import LoadedTemplate, TemplateConversation
-from .messages import ReplyForm
+from .messages import ReplyForm, text_of
 from .reply import Parser
 from .special_text import SpecialTexts
 
@@ -172,9 +172,8 @@ def _in_text(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """A message with its calls, or the result that it is, as text."""
     content = message["content"]
     if message["role"] == "tool":
-        if not isinstance(content, str):
-            content = "".join(part.get("text", "") for part in content)
-        return {"role": "user", "content": f"<tool_response>\n{content}\n</tool_response>"}
+        response = f"<tool_response>\n{text_of(content)}\n</tool_response>"
+        return {"role": "user", "content": response}
     if not (calls := message.get("tool_calls")):
         return message
     texts = [_call_text(call["function"]) for call in calls]

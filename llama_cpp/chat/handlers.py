@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -101,10 +102,9 @@ class LlamaChatCompletionHandlerRegistry(Singleton):
         if name in self._chat_handlers:
             return self._chat_handlers[name]
         if name in FUNCTIONARY:
-            return _handler_by(FunctionaryRenderer(name))
+            return _handler_by(lambda: FunctionaryRenderer(name))
         if name in FORMATS:
-            named = FORMATS[name]
-            return _handler_by(TemplateRenderer(LoadedTemplate(named.template), named.stops))
+            return _handler_by(lambda: _renderer_of_format(name))
         names = sorted({*self._chat_handlers, *FUNCTIONARY, *FORMATS})
         raise LlamaChatCompletionHandlerNotFoundException(
             f"chat_format={name!r} is unknown: there are {', '.join(names)}, and None for the "
@@ -158,7 +158,14 @@ def chat_formatter_to_chat_completion_handler(chat_formatter: Callable[..., Any]
     """
     has_template = getattr(chat_formatter, "engine_template", None)
     template = None if has_template is None else has_template()
-    return _handler_by(FormatterRenderer(chat_formatter, template))
+    renderer = FormatterRenderer(chat_formatter, template)
+    return _handler_by(lambda: renderer)
+
+
+@functools.cache
+def _renderer_of_format(name: str) -> TemplateRenderer:
+    named = FORMATS[name]
+    return TemplateRenderer(LoadedTemplate(named.template), named.stops)
 
 
 _ANYHOW = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -172,13 +179,13 @@ _HANDLER_DEFAULTS: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def _handler_by(renderer: Renderer) -> Callable[..., Any]:
+def _handler_by(renderer: Callable[[], Renderer]) -> Callable[..., Any]:
     def handler(*args: Any, **kwargs: Any) -> Any:
         bound = _HANDLER_SIGNATURE.bind(*args, **kwargs)
         bound.apply_defaults()
         arguments = dict(bound.arguments)
         further = arguments.pop("kwargs", {})
-        return arguments.pop("llama")._answer(renderer, **arguments, **further)
+        return arguments.pop("llama")._answer(renderer(), **arguments, **further)
 
     handler.__signature__ = _HANDLER_SIGNATURE  # type: ignore[attr-defined]
     return handler

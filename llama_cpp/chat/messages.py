@@ -69,6 +69,13 @@ def checked_messages(messages: Any, known_roles: Collection[str] = ROLES) -> lis
     return checked
 
 
+def text_of(content: str | Sequence[Any]) -> str:
+    """Return a content, or the texts of its parts one after the other."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content)
+
+
 def _cleaned(message: Any, where: str, known_roles: Collection[str]) -> dict[str, Any]:
     if not isinstance(message, Mapping):
         raise InvalidArgumentError(

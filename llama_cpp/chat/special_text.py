@@ -33,10 +33,7 @@ class SpecialTexts:
 
     def found_in(self, value: Any) -> bool:
         """Whether a text, or one inside of lists and dicts, has the text of a special token."""
-        if isinstance(value, str):
-            return self._pattern.search(value) is not None
-        children = value.values() if isinstance(value, Mapping) else value
-        return isinstance(value, Mapping | Sequence) and any(map(self.found_in, children))
+        return _any_text(value, lambda text: self._pattern.search(text) is not None)
 
     def marked(
         self, messages: Sequence[Mapping[str, Any]], unmarked: Sequence[str] = ()
@@ -51,7 +48,11 @@ class SpecialTexts:
         Returns:
             The messages, and the mark.
         """
-        mark = next((each for each in _MARKS if not _has(messages, each)), _MARKS[0])
+
+        def is_free(mark: str) -> bool:
+            return not _any_text(messages, lambda text: mark in text)
+
+        mark = next(filter(is_free, _MARKS), _MARKS[0])
 
         def put(found: re.Match[str]) -> str:
             return found[0][0] + mark + found[0][1:]
@@ -110,8 +111,10 @@ class SpecialTexts:
         return value
 
 
-def _has(value: Any, character: str) -> bool:
+def _any_text(value: Any, is_wanted: Callable[[str], bool]) -> bool:
     if isinstance(value, str):
-        return character in value
+        return is_wanted(value)
     children = value.values() if isinstance(value, Mapping) else value
-    return isinstance(value, Mapping | list | tuple) and any(_has(c, character) for c in children)
+    return isinstance(value, Mapping | Sequence) and any(
+        _any_text(child, is_wanted) for child in children
+    )
