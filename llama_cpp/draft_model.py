@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import llama_cpp as raw
+from .engine.drafts import LENGTH_MAX
 from .engine.slots import shared_prefix
 from .errors import InvalidArgumentError
 from .handles import Batch, Context, Model, SamplerChain, Vocab, samplers
@@ -37,7 +38,9 @@ def draft_model_of(value: Any, model: Model, params: raw.llama_context_params) -
         ModelLoadError: The file cannot be loaded.
     """
     if value == "ngram":
-        return LlamaPromptLookupDecoding(max_ngram_size=3)
+        return LlamaPromptLookupDecoding(
+            max_ngram_size=3, num_pred_tokens=LENGTH_MAX, min_ngram_size=2
+        )
     if isinstance(value, str | os.PathLike):
         return ModelDraft(Model(value), model.vocab, params)
     small = getattr(getattr(value, "_model", None), "handle", None)

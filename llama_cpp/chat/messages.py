@@ -69,7 +69,7 @@ def checked_messages(messages: Any, known_roles: Collection[str] = ROLES) -> lis
     return checked
 
 
-def text_of(content: str | Sequence[Any]) -> str:
+def text_of(content: str | list[Any]) -> str:
     """Return a content, or the texts of its parts one after the other."""
     if isinstance(content, str):
         return content

@@ -25,12 +25,15 @@ def ids(tokens: Sequence[int]) -> Ids:
     return np.array(tokens, np.intc)
 
 
-def naive_guess(tokens: list[int], n_gram: int, n_guess: int) -> list[int]:
+def naive_guess(tokens: list[int], n_gram: int, n_guess: int, least: int = 1) -> list[int]:
     """What followed the longest end of the text that stands before, where it last does."""
-    for size in range(n_gram, 0, -1):
+    for size in range(n_gram, least - 1, -1):
         for start in range(len(tokens) - size - 1, -1, -1):
             if tokens[start : start + size] == tokens[-size:]:
-                return tokens[start + size : start + size + n_guess]
+                text = list(tokens)
+                for index in range(n_guess):
+                    text.append(text[start + size + index])  # the guess itself, after the end
+                return text[len(tokens) :]
     return []
 
 
@@ -41,6 +44,15 @@ def test_a_guess_is_what_a_scan_of_every_window_finds(
     guess = LlamaPromptLookupDecoding(n_gram, n_guess)(ids(tokens))
     assert guess.tolist() == naive_guess(tokens, n_gram, n_guess)
     assert guess.dtype == np.intc and guess.ndim == 1
+
+
+@given(TOKENS, SIZES, SIZES, SIZES)
+def test_ends_that_are_too_short_are_no_reason(
+    tokens: list[int], n_gram: int, n_guess: int, least: int
+) -> None:
+    least, n_gram = sorted((n_gram, least))
+    guess = LlamaPromptLookupDecoding(n_gram, n_guess, least)(ids(tokens))
+    assert guess.tolist() == naive_guess(tokens, n_gram, n_guess, least)
 
 
 @given(st.lists(st.lists(st.integers(0, 2), max_size=6), max_size=8), SIZES, SIZES)
@@ -100,6 +112,8 @@ def test_what_was_never_seen_gives_no_guess(tokens: list[int]) -> None:
 def test_sizes_are_positive(arguments: tuple[int, int]) -> None:
     with pytest.raises(InvalidArgumentError, match="must be at least 1"):
         LlamaPromptLookupDecoding(*arguments)
+    with pytest.raises(InvalidArgumentError, match="must be at least 1"):
+        LlamaPromptLookupDecoding(2, 5, 3)
     with pytest.raises(InvalidArgumentError, match="must be at least 1"):
         LlamaPromptLookupDecoding.find_candidate_pred_tokens(ids([1]), *arguments)
 
