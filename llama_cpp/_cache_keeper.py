@@ -7,11 +7,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cached_property
 from typing import Any
 
 from ._llama_state import LlamaState
 from .engine import Engine
+from .engine.adapters import Spans
 from .engine.recalled import Recalled
 from .engine.slots import Checkpoint, Slot, shared_prefix
 from .errors import BusyError, ClosedError, StateError
@@ -33,24 +33,21 @@ class Keeper:
     Args:
         engine: Its slots are kept.
         context: Has their memory.
-        fingerprint: Returns that of the model.
+        fingerprint: Returns that of the model with the adapters of a text.
     """
 
-    def __init__(self, engine: Engine, context: Context, fingerprint: Callable[[], bytes]) -> None:
+    def __init__(
+        self, engine: Engine, context: Context, fingerprint: Callable[[Spans], bytes]
+    ) -> None:
         self._engine = engine
         self._context = context
-        self._make_fingerprint = fingerprint
+        self._fingerprint = fingerprint
         self._seen = {slot.id: slot.last_used for slot in engine.slots}
         self._copies: deque[tuple[list[int], LlamaState]] = deque()
         self._lock = threading.Lock()
         self._put_lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_whole = engine.sequences.saves_ends
-
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """That of the model, made when it is first needed."""
-        return self._make_fingerprint()
 
     # From the slots to a cache.
 
@@ -124,61 +121,69 @@ class Keeper:
         # What was shifted is not what a prompt would give, and an image may end in between.
         if not _WORTH <= len(tokens) <= slot.n_exact or slot.short_end[0] == len(tokens):
             return
-        model = self.fingerprint
+        spans = slot.spans
+        model = self._fingerprint(spans)
         holds = getattr(cache, "holds", None)
         if holds is not None and holds(tokens, model, whole=self._is_whole):
             return
         with self._engine.exclusive():
-            if slot.request is not None or slot.tokens[: slot.n_cached] != tokens:
+            is_used = slot.request is not None
+            if is_used or (slot.tokens[: slot.n_cached], slot.spans) != (tokens, spans):
                 return
             self._copies.append((tokens, state_of(self._context, slot, model)))
 
     # From a cache to the slots.
 
-    def recall(self, cache: Any, prompt: Sequence[int]) -> None:
-        """Let a prompt begin with a state from the cache, if that is worth it."""
+    def recall(self, cache: Any, prompt: Sequence[int], spans: Spans) -> None:
+        """Let a prompt begin with a state from the cache, if that is worth it.
+
+        Args:
+            cache: Where to look.
+            prompt: Token ids.
+            spans: The adapters that they are computed with.
+        """
         tokens = list(prompt)
         if len(self._engine.slots) == 1:
             self._settle(cache)
         if self._is_whole:
             self._engine.sequences.needs_checkpoints = True  # for the states that will be kept
-        _guarded(self._recall, cache, tokens)
+        _guarded(self._recall, cache, tokens, spans)
 
-    def _recall(self, cache: Any, prompt: list[int]) -> None:
+    def _recall(self, cache: Any, prompt: list[int], spans: Spans) -> None:
         wanted = prompt[:-1]  # the last one is computed in any case: its logits are wanted
         sequences = self._engine.sequences
-        held = max(
-            sequences.reach(slot, shared_prefix(slot.cached, wanted)) for slot in self._engine.slots
-        )
+        held = max(sequences.reach(slot, slot.shared(wanted, spans)) for slot in self._engine.slots)
+        model = self._fingerprint(spans)
         if len(wanted) - held < _WORTH:
             return
         states = [state for _, state in tuple(self._copies)]
-        best = max((self._usable(state, wanted) for state in states), default=0)
-        states += self._find(cache, wanted, max(best, held) + _WORTH)
-        found = max(states, key=lambda state: self._usable(state, wanted), default=None)
-        usable = self._usable(found, wanted) if found is not None else 0
+        best = max((self._usable(state, wanted, model) for state in states), default=0)
+        states += self._find(cache, wanted, model, max(best, held) + _WORTH)
+        found = max(states, key=lambda state: self._usable(state, wanted, model), default=None)
+        usable = self._usable(found, wanted, model) if found is not None else 0
         if found is not None and usable - held >= max(_WORTH, found.n_tokens // _PACE):
             self._engine.recalled.add(
                 prompt,
+                spans,
                 Recalled(
                     found.input_ids[: found.n_tokens].tolist(), found.llama_state, usable,
                     [Checkpoint(*each) for each in _checkpoints(found)],
                 ),
             )  # fmt: skip
 
-    def _find(self, cache: Any, wanted: list[int], minimum: int) -> list[LlamaState]:
+    def _find(self, cache: Any, wanted: list[int], model: bytes, minimum: int) -> list[LlamaState]:
         find = getattr(cache, "find", None)
         try:
             if find is None:
                 return [cache[wanted]]
-            return [find(wanted, self.fingerprint, whole=self._is_whole, minimum=minimum)]
+            return [find(wanted, model, whole=self._is_whole, minimum=minimum)]
         except KeyError:
             return []
 
-    def _usable(self, state: LlamaState, wanted: list[int]) -> int:
+    def _usable(self, state: LlamaState, wanted: list[int], model: bytes) -> int:
         """How many tokens of a prompt a state saves."""
         ids = state.input_ids[: state.n_tokens].tolist()
-        if getattr(state, "model", b"") not in (b"", self.fingerprint):
+        if getattr(state, "model", b"") not in (b"", model):
             return 0
         if len(ids) > self._engine.n_ctx:
             return 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from hashlib import blake2b
 
+from .engine.adapters import PLAIN, Spans
 from .errors import ModelLoadError
 from .handles import Context
 from .handles.gguf_header import read_layout
@@ -27,8 +29,7 @@ def fingerprint(paths: Iterable[str], others: Iterable[object]) -> bytes:
     differ too when somebody has trained on.
 
     Args:
-        paths: The files of the model and of its adapters; a split model's first file stands for
-            all.
+        paths: The files; a split model's first file stands for all.
         others: What else changes states.
 
     Raises:
@@ -50,26 +51,64 @@ def fingerprint(paths: Iterable[str], others: Iterable[object]) -> bytes:
     return digest.digest()
 
 
-def fingerprint_of(context: Context, lora_path: str | None, lora_scale: float) -> bytes:
-    """Hash what the states of a context depend on.
+class Fingerprints:
+    """Tells apart the states of a context, by what they were computed with.
 
     Args:
         context: Of the model.
-        lora_path: The adapter that it was made with.
-        lora_scale: How much of that.
     """
-    model, params = context.model, context.params
-    settings = [getattr(params, name) for name in _SETTINGS]
-    overrides = sorted(
-        (key, repr(value))
-        for key, value in model.hyperparameters.items()
-        if model.header.metadata.get(key) != value
-    )
-    paths = [model.path] if lora_path is None else [model.path, lora_path]
-    try:
-        return fingerprint(paths, [settings, lora_scale if lora_path else 1.0, overrides])
-    except (OSError, ModelLoadError):
-        return os.urandom(16)  # the file is gone: what cannot be told apart is not shared
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._by_spans: dict[Spans, bytes] = {}
+        self._control_vector = b""
+
+    @property
+    def known(self) -> list[Spans]:
+        """The adapters that were asked for."""
+        return list(self._by_spans)
+
+    @property
+    def control_vector(self) -> bytes:
+        """The fingerprint of the control vector that counts, empty without one."""
+        return self._control_vector
+
+    @control_vector.setter
+    def control_vector(self, digest: bytes) -> None:
+        self._control_vector = digest
+        self._by_spans.clear()
+
+    def of(self, spans: Spans) -> bytes:
+        """Hash what a state depends on that was computed with these adapters."""
+        if spans not in self._by_spans:
+            self._by_spans[spans] = self._make(spans)
+        return self._by_spans[spans]
+
+    def _make(self, spans: Spans) -> bytes:
+        if spans == PLAIN and not self._control_vector:
+            return self._model
+        try:
+            adapters = [
+                (start, [(fingerprint([adapter.path], ()), scale) for adapter, scale in pairs])
+                for start, pairs in spans
+            ]
+        except (OSError, ModelLoadError):
+            return os.urandom(16)
+        return fingerprint((), [self._model, self._control_vector, adapters])
+
+    @cached_property
+    def _model(self) -> bytes:
+        model, params = self._context.model, self._context.params
+        settings = [getattr(params, name) for name in _SETTINGS]
+        overrides = sorted(
+            (key, repr(value))
+            for key, value in model.hyperparameters.items()
+            if model.header.metadata.get(key) != value
+        )
+        try:
+            return fingerprint([model.path], [settings, overrides])
+        except (OSError, ModelLoadError):
+            return os.urandom(16)  # the file is gone: what cannot be told apart is not shared
 
 
 def _parts(path: str) -> list[str]:

@@ -81,6 +81,7 @@ class LlamaChat(LlamaEmbeddings):
         continue_final_message: bool | Literal["content", "reasoning_content"] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         parse_special: bool = False,
+        lora: Mapping[str, float] | None = None,
         **sampling: Unpack[SamplingOptions],
     ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
         """Answer the last message of a conversation.
@@ -130,6 +131,7 @@ class LlamaChat(LlamaEmbeddings):
             chat_template_kwargs: More variables for the template.
             parse_special: Whether the texts of special tokens in messages stand for those tokens,
                 so that a message may end itself; else they are text.
+            lora: Scales of LoRA adapters by name (``load_lora``); None takes that of ``lora_path``.
             **sampling: Further parameters: see ``SamplingParams``.
 
         Returns:
@@ -206,9 +208,11 @@ class LlamaChat(LlamaEmbeddings):
         max_completion_tokens: int | None,
         parallel_tool_calls: bool | None,
         parse_special: bool,
+        lora: Mapping[str, float] | None,
         **rest: Any,
     ) -> ChatCompletionJob:
         generator = self._generating()
+        adapters = self._adapter_set(lora)
         form = reply_form(
             tools=tools, tool_choice=tool_choice, functions=functions, function_call=function_call,
             parallel_tool_calls=parallel_tool_calls, response_format=response_format,
@@ -236,10 +240,11 @@ class LlamaChat(LlamaEmbeddings):
                 (top_logprobs or 0) if logprobs else None,
                 n=n,
                 logits_processor=logits_processor,
+                adapters=adapters,
             ).with_stops(renderer.stops),
             model if model is not None else self.model_path,
             legacy=functions is not None and tools is None,
-            before=self._recall,
+            before=lambda prompt: self._recall(prompt, adapters),
             after=self._keep,
             include_usage=bool((stream_options or {}).get("include_usage")),
         )

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from .handles import LoraAdapter
-
 _EMBEDDER_LOCK = threading.Lock()
 
 
@@ -31,9 +29,6 @@ class LlamaEmbeddings(LlamaSequence):
     model_path: str
     metadata: dict[str, str]
     context_params: raw.llama_context_params
-    _lora: LoraAdapter
-    lora_path: str | None
-    lora_scale: float
 
     def create_embedding(
         self,
@@ -235,7 +230,7 @@ class LlamaEmbeddings(LlamaSequence):
         self._check_context()
         with _EMBEDDER_LOCK:
             if "_embedder" not in self.__dict__:
-                adapters = [] if self.lora_path is None else [(self._lora, self.lora_scale)]
+                adapters = self._engine.adapters.default
                 poll = self._arguments.get("poll", 50)
                 self._embedder = Embedder(
                     self._model.handle, self.context_params, adapters, poll

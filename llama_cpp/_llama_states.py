@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 
 from ._cache_keeper import Keeper, state_of
-from ._fingerprint import fingerprint_of
-from ._llama_core import LlamaCore
+from ._llama_adapters import LlamaAdapters
 from ._llama_state import read_file, write_file
 from ._sequence_zero import SequenceZero
+from .engine.adapters import AdapterSet, Spans, spans_of
 from .engine.slots import Checkpoint
 from .errors import InvalidArgumentError, StateError
 from .llama_cache import BaseLlamaCache, LlamaState
 
 
-class LlamaStates(LlamaCore):
+class LlamaStates(LlamaAdapters):
     """The part of ``Llama`` that saves and finds again."""
 
     cache: BaseLlamaCache | None
-    lora_path: str | None
-    lora_scale: float
     _zero: SequenceZero
 
     def save_state(self) -> LlamaState:
@@ -30,9 +28,9 @@ class LlamaStates(LlamaCore):
         Raises:
             BusyError: A completion uses the sequence.
         """
-        sequence, model = self._sequence, self._fingerprint
+        sequence, slot = self._sequence, self._engine.slots[0]
         with sequence.held():
-            state = state_of(self._ctx.handle, self._engine.slots[0], model)
+            state = state_of(self._ctx.handle, slot, self._fingerprints.of(slot.spans))
             state.scores = sequence.last_row()
         state.seed = self._seed
         return state
@@ -48,10 +46,10 @@ class LlamaStates(LlamaCore):
                 sequence 0 is empty then.
             BusyError: A completion uses the sequence.
         """
-        tokens = self._checked_state(state)
+        tokens, spans = self._checked_state(state)
         sequence = self._sequence
         with sequence.held():
-            self._put(state, tokens)
+            self._put(state, tokens, spans)
 
     def save_session(self, path: str | os.PathLike[str]) -> None:
         """Write what sequence 0 holds to a file, for ``load_session``, in another process too.
@@ -79,44 +77,49 @@ class LlamaStates(LlamaCore):
             BusyError: A completion uses the sequence.
         """
         state = LlamaState.from_bytes(read_file(path))
-        tokens = self._checked_state(state)
+        tokens, spans = self._checked_state(state)
         sequence, slot = self._sequence, self._engine.slots[0]
         with sequence.held():
-            before = state_of(self._ctx.handle, slot, b"")
+            before, spans_before = state_of(self._ctx.handle, slot, b""), slot.spans
             before.scores = sequence.last_row()
             try:
-                self._put(state, tokens)
+                self._put(state, tokens, spans)
             except BaseException:
-                self._put(before, before.input_ids.tolist())
+                self._put(before, before.input_ids.tolist(), spans_before)
                 raise
 
-    def _checked_state(self, state: LlamaState) -> list[int]:
-        """Return the tokens of a state that is this model's."""
+    def _checked_state(self, state: LlamaState) -> tuple[list[int], Spans]:
+        """Return the tokens of a state that is this model's, and the adapters they had."""
         if not isinstance(state, LlamaState):
             raise InvalidArgumentError(
                 f"a state is what save_state returns, a LlamaState, not {type(state).__name__}"
             )
         tokens = [int(token) for token in state.input_ids[: state.n_tokens]]
         scores = state.scores
+        default = spans_of(tokens, self._engine.adapters.default)
+        known = [default, self._engine.slots[0].spans, *self._fingerprints.known]
+        spans = next((s for s in known if state.model in (b"", self._fingerprints.of(s))), None)
         if (
-            (state.model and state.model != self._fingerprint)
+            spans is None
             or len(tokens) > self.n_ctx()
             or any(token >= self._n_vocab for token in tokens)  # images and sounds are negative
             or (scores.size and scores.shape[-1] != self._n_vocab)
         ):
             raise StateError(
                 "the state is of another model, or of a larger context: open the file that it was "
-                f"made with, with the same parameters, and n_ctx={len(tokens)} at least"
+                "made with, with the same parameters and adapters, and "
+                f"n_ctx={len(tokens)} at least"
             )
-        return tokens
+        return tokens, spans
 
-    def _put(self, state: LlamaState, tokens: list[int]) -> None:
+    def _put(self, state: LlamaState, tokens: list[int], spans: Spans) -> None:
         """Let sequence 0, which is held, have a state."""
         self._zero.forget()
         if tokens:
             self._ctx.handle.state.set_sequence(state.llama_state, 0)
         self._zero.restore(tokens, state.scores)
         slot = self._engine.slots[0]
+        slot.spans = spans
         slot.checkpoints = [Checkpoint(*each) for each in state.checkpoints]
 
     def set_cache(self, cache: BaseLlamaCache | None) -> None:
@@ -151,10 +154,11 @@ class LlamaStates(LlamaCore):
         if self.cache is not None and not self._vocab_only:
             self._keeper.finish(self.cache)
 
-    def _recall(self, prompt: Sequence[int]) -> None:
+    def _recall(self, prompt: Sequence[int], adapters: AdapterSet | None = None) -> None:
         """Let a prompt begin with what the cache holds of it, if that is more."""
         if self.cache is not None:
-            self._keeper.recall(self.cache, prompt)
+            chosen = self._engine.adapters.default if adapters is None else adapters
+            self._keeper.recall(self.cache, prompt, spans_of(prompt, chosen))
 
     def _keep(self) -> None:
         """Put what replies have left into the cache, in time."""
@@ -163,15 +167,7 @@ class LlamaStates(LlamaCore):
 
     @cached_property
     def _keeper(self) -> Keeper:
-        return Keeper(
-            self._engine,
-            self._ctx.handle,
-            partial(fingerprint_of, self._ctx.handle, self.lora_path, self.lora_scale),
-        )
-
-    @cached_property
-    def _fingerprint(self) -> bytes:
-        return self._keeper.fingerprint
+        return Keeper(self._engine, self._ctx.handle, self._fingerprints.of)
 
     @property
     def _sequence(self) -> SequenceZero:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .engine import Engine
+from .engine.adapters import agreement, continued, spans_of
 from .engine.slots import shared_prefix
 from .errors import BusyError, ContextWindowError, InvalidArgumentError
 from .handles import Batch, Context
@@ -88,7 +89,12 @@ class SequenceZero:
 
     def assign_tokens(self, tokens: Sequence[int]) -> None:
         """Keep what the sequence has in common with these tokens, and forget the rest."""
-        self.n_tokens = shared_prefix(self.tokens, list(tokens))
+        self.n_tokens = self._shared(list(tokens))
+
+    def _shared(self, tokens: Sequence[int]) -> int:
+        """How many tokens the sequence holds, with the adapters that ``eval`` computes with."""
+        spans = spans_of(tokens, self._engine.adapters.default)
+        return min(shared_prefix(self.tokens, tokens), agreement(self._slot.spans, spans))
 
     def eval(self, tokens: Sequence[int]) -> None:
         """Append tokens to the sequence.
@@ -124,7 +130,7 @@ class SequenceZero:
             self._check_free()
             slot = self._slot
             if step.last_used != slot.last_used:
-                self._cut(shared_prefix(self.tokens, step.before))
+                self._cut(self._shared(step.before))
                 ids = step.before[slot.n_cached :] + ids
             self._append(ids)
             step.before += step.tokens
@@ -157,6 +163,9 @@ class SequenceZero:
         if not ids:
             return
         self._assigned, self._last, self._in_context = None, None, False
+        default = self._engine.adapters.default
+        self._engine.adapters.apply(default)
+        slot.spans = continued(slot.spans, slot.n_cached, default)
         size = min(context.n_batch, context.n_ubatch)
         for start in range(0, len(ids), size):
             part = ids[start : start + size]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ._checks import integer
 from .engine import Call, Engine, Logprobs, Request
+from .engine.adapters import AdapterSet, spans_of
 from .errors import InvalidArgumentError
 from .handles import Model
 from .handles.token_sampler import TopLogprobs
@@ -56,6 +57,7 @@ class Options:
         triggers: What the grammar counts from on; None: from the start.
         grammar_prefix: Tokens at the end of the prompt that the grammar covers too.
         preserved: Special tokens that are part of the text.
+        adapters: What the tokens are computed with; None: those of the model.
     """
 
     max_tokens: int | None = 16
@@ -69,6 +71,7 @@ class Options:
     triggers: Triggers | None = None
     grammar_prefix: Sequence[int] = ()
     preserved: frozenset[int] = frozenset()
+    adapters: AdapterSet | None = None
 
     def with_stops(self, more: Sequence[str]) -> Options:
         """Add stop strings."""
@@ -199,6 +202,7 @@ class Run:
             prompt_logprobs=wants_logprobs and options.echo,
             processor=_as_list(processors, LogitsProcessorList),
             stopping=_as_list(criteria, StoppingCriteriaList),
+            spans=None if options.adapters is None else spans_of(prompt, options.adapters),
         )
         self.choices.append(choice)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import llama_cpp as raw
 from ._checks import integer
 from ._internals import LlamaContext, LlamaModel
+from ._llama_adapters import DEFAULT
 from ._llama_fit import fit
 from ._llama_measures import LlamaMeasures
 from ._llama_params import ModelParams, context_params, progress_callback
@@ -22,7 +23,6 @@ from .draft_model import draft_model_of
 from .engine import Engine
 from .engine.drafts import Drafter
 from .generation import Generator, Options, Run
-from .handles import LoraAdapter
 from .handles.threadpool import POLL, Threadpool
 from .llama_grammar import LlamaGrammar
 from .llama_speculative import LlamaDraftModel
@@ -242,15 +242,16 @@ class Llama(LlamaMeasures):
         pools = [Threadpool(n_threads, poll) for n_threads in dict.fromkeys(threads)]
         self._ctx = LlamaContext(model=self._model, params=self.context_params, verbose=verbose)
         self._ctx.handle.attach_threadpools(pools[0], pools[-1])
+        self._adapters = {}
         if lora_path is not None:
-            self._lora = LoraAdapter(self._model.handle, lora_path)
-            self._ctx.handle.set_adapters([(self._lora, lora_scale)])
+            self.load_lora(DEFAULT, lora_path)
         vocab = self._model.vocab_handle
         self._engine = Engine(
             self._ctx.handle,
             Ends(vocab.is_eog),
             context_shift=context_shift,
             drafter=self._drafter(),
+            adapters=self._adapter_set({DEFAULT: lora_scale} if self._adapters else {}),
         )
         self._zero = SequenceZero(self._engine, self._ctx.handle, logits_all=logits_all)
         self._generator = Generator(self._engine, self._model.handle, Pieces(vocab.token_to_piece))
@@ -294,6 +295,7 @@ class Llama(LlamaMeasures):
         *,
         n: int = 1,
         stream_options: Mapping[str, Any] | None = None,
+        lora: Mapping[str, float] | None = None,
         **sampling: Unpack[SamplingOptions],
     ) -> CreateCompletionResponse | Iterator[CreateCompletionStreamResponse]:
         """Complete a prompt.
@@ -327,6 +329,7 @@ class Llama(LlamaMeasures):
             logit_bias: Added to the logits, by token id.
             n: How many completions of each prompt.
             stream_options: ``{"include_usage": True}`` adds a chunk with the usage.
+            lora: Scales of LoRA adapters by name (``load_lora``); None takes that of ``lora_path``.
             **sampling: Further parameters: see ``SamplingParams``.
 
         Returns:
@@ -360,23 +363,25 @@ class Llama(LlamaMeasures):
         grammar: LlamaGrammar | str | None,
         n: int,
         stream_options: Mapping[str, Any] | None,
+        lora: Mapping[str, float] | None,
         tfs_z: float,
         **sampling: Any,
     ) -> CompletionJob:
         known = {name: sampling.pop(name) for name in NAMED}
         known["penalty_last_n"] = self.last_n_tokens_size
         params = sampling_params(known, sampling, self._seed_for(seed))
-        options = Options(
-            max_tokens, stop, logprobs, echo, n, grammar, logits_processor, stopping_criteria
-        )
         generator = self._generating()
+        options = Options(
+            max_tokens, stop, logprobs, echo, n, grammar, logits_processor, stopping_criteria,
+            adapters=self._adapter_set(lora),
+        )  # fmt: skip
         prompts = self._prompts.tokenize(prompt, suffix)
         texts = self._prompts.texts(prompt) if echo else ()
         # Without tokens for it, what comes after the text is all that a suffix can be.
         ending = "" if suffix is None or self._prompts.can_fill_in else suffix
 
         def start() -> Run:
-            self._recall(prompts[0])
+            self._recall(prompts[0], options.adapters)
             return Run(generator, prompts, params, options, texts)
 
         return CompletionJob(

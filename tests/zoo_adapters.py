@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from gguf.constants import Keys
+from gguf.constants import GGUFValueType, Keys
 from zoo_file import TinyFile
 
 
@@ -17,12 +18,23 @@ def write_lora(
     n_ff: int = 256,
     rank: int = 4,
     alpha: float = 8.0,
+    invocation: Sequence[int] = (),
 ) -> Path:
-    """A LoRA adapter for `write_llama` of the same sizes, strong enough to change its answers."""
+    """A LoRA adapter for `write_llama` of the same sizes, strong enough to change its answers.
+
+    With tokens that invoke it, it is an activated one.
+    """
     out = TinyFile(path, "llama", seed)
     out.writer.add_type("adapter")
     out.writer.add_string(Keys.Adapter.TYPE, "lora")
     out.writer.add_float32(Keys.Adapter.LORA_ALPHA, alpha)
+    if invocation:
+        out.writer.add_key_value(
+            Keys.Adapter.ALORA_INVOCATION_TOKENS,
+            list(invocation),
+            GGUFValueType.ARRAY,
+            sub_type=GGUFValueType.UINT32,
+        )
     for layer in range(n_layer):
         for name, n_in in (("attn_output", n_embd), ("ffn_down", n_ff)):
             target = f"blk.{layer}.{name}.weight"

@@ -17,6 +17,7 @@ from ..errors import (
 )
 from ..handles import Batch, Context
 from ..handles.token_sampler import RowSampler, TokenSampler
+from .adapters import Adapters, AdapterSet, adapters_at, spans_of
 from .drafts import Drafter
 from .media import without_cut
 from .recalled import RecalledStates
@@ -39,6 +40,7 @@ class Engine:
         ends: By token, whether a text ends with it.
         context_shift: Whether a full sequence forgets its older half instead of ending.
         drafter: Guesses tokens that one decode then checks.
+        adapters: What requests are computed with that do not say anything else.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Engine:
         *,
         context_shift: bool = False,
         drafter: Drafter | None = None,
+        adapters: AdapterSet | None = None,
     ) -> None:
         self.slots = [Slot(number) for number in range(context.n_seq_max)]
         self.sequences = Sequences(context)
         self.recalled = RecalledStates(self.slots, self.sequences)
+        self.adapters = Adapters(context, adapters or ())
         self.n_ctx = context.n_ctx_seq
         self._context = context
         self._ends = ends
@@ -87,6 +91,8 @@ class Engine:
                     f"Requested tokens ({n_cells}) exceed context window of {self.n_ctx}: "
                     "shorten the prompt, or create the model with a larger n_ctx"
                 )
+            if request.spans is None:
+                request.spans = spans_of(request.tokens, self.adapters.default)
         call = Call(requests)
         with self._wheel.lock:
             for request in requests:
@@ -171,10 +177,11 @@ class Engine:
         if self._waiting:
             self._admit()
         shown = bool(self._viewer.slots) and self._show()
+        slots = self.adapters.turn(self.slots)
         if self._drafter is not None:
-            self._draft(self._drafter)
+            self._draft(self._drafter, slots)
         chunks = plan(
-            self.slots, self._budget, self._n_outputs,
+            slots, self._budget, self._n_outputs,
             checkpoints=self.sequences.needs_checkpoints,
         )  # fmt: skip
         if not chunks:
@@ -187,8 +194,15 @@ class Engine:
         """Evaluate one image or sound that comes next in its prompt, if there is any."""
         slot = self._viewer.due()
         if slot is not None:
-            self._attempt([Chunk(slot, 1, False)], lambda: self._viewer.evaluate(slot))
+            self._attempt([Chunk(slot, 1, False)], lambda: self._evaluate(slot))
         return slot is not None
+
+    def _evaluate(self, slot: Slot) -> None:
+        self._apply_adapters(slot)
+        self._viewer.evaluate(slot)
+
+    def _apply_adapters(self, slot: Slot) -> None:
+        self.adapters.apply(adapters_at(slot.spans, slot.n_cached))
 
     def _attempt(self, chunks: Sequence[Chunk], decode: Callable[[], None]) -> bool:
         """Decode; return False when that did not end as planned, which has then been dealt with."""
@@ -216,7 +230,10 @@ class Engine:
             return
         while self._waiting:
             request = self._waiting[0]
-            placement = place(self.slots, request.reusable, patient=request.prompt_logprobs)
+            assert request.spans is not None
+            placement = place(
+                self.slots, request.reusable, request.spans, patient=request.prompt_logprobs
+            )
             if placement is None:
                 return
             self._waiting.popleft()
@@ -230,14 +247,14 @@ class Engine:
                 self.sequences.cut(slot, n_shared)
             if not request.n_generated:
                 request.n_reused = slot.n_cached
-            slot.tokens = request.tokens
+            slot.tokens, slot.spans = request.tokens, request.spans
             slot.request = request
             if not request.max_tokens and not request.prompt_logprobs:
                 self._finish(slot, "length")
 
-    def _draft(self, drafter: Drafter) -> None:
+    def _draft(self, drafter: Drafter, slots: Sequence[Slot]) -> None:
         share = min(self._budget, self._n_outputs) // len(self.slots) - 1
-        for slot in self.slots:
+        for slot in slots:
             request = slot.request
             slot.drafts = []
             if request is None or request.has_hooks or len(slot.tokens) - slot.n_cached != 1:
@@ -268,6 +285,7 @@ class Engine:
             seq_ids += [slot.id] * count
             outputs += [outputs_all] * (count - 1)
             outputs.append(outputs_all or start + count >= len(slot.tokens))
+        self._apply_adapters(chunks[0].slot)
         self._batch.fill(tokens, positions, seq_ids, outputs)
         self._context.decode(self._batch)
 

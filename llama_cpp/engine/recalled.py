@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .adapters import Spans
 from .request import Request
 from .sequences import Sequences
 from .slots import Checkpoint, Placement, Slot
@@ -37,17 +38,20 @@ class RecalledStates:
     def __init__(self, slots: Sequence[Slot], sequences: Sequences) -> None:
         self._slots = slots
         self._sequences = sequences
-        self._states: dict[tuple[int, ...], Recalled] = {}
+        self._states: dict[tuple[tuple[int, ...], Spans], Recalled] = {}
 
-    def add(self, prompt: Sequence[int], state: Recalled) -> None:
-        """Have a state for a prompt that is about to be submitted."""
+    def add(self, prompt: Sequence[int], spans: Spans, state: Recalled) -> None:
+        """Have a state for a prompt that is about to be submitted, with these adapters."""
         while len(self._states) >= len(self._slots):
             self._states.pop(next(iter(self._states)), None)
-        self._states[tuple(prompt)] = state
+        self._states[tuple(prompt), spans] = state
 
     def place(self, request: Request, placement: Placement) -> Placement:
         """Put the state for a prompt into a slot, if there is one and no slot holds as much."""
-        state = self._states.pop(tuple(request.tokens), None) if self._states else None
+        if not self._states:
+            return placement
+        assert request.spans is not None
+        state = self._states.pop((tuple(request.tokens), request.spans), None)
         if state is None:
             return placement
         held = self._sequences.reach(placement.source, placement.n_shared)

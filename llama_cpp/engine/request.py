@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from ..errors import InvalidArgumentError
+from .adapters import Spans
 from .drafts import Drafting
 from .media import MediaPrompt, PlacedMedia
 
@@ -79,6 +80,7 @@ class Request:
         measured_from: The first token of the prompt to measure; those before may be reused.
         processor: Changes the logits before a token is chosen.
         stopping: Says from tokens and logits whether to stop before the next token.
+        spans: The adapters that the tokens are computed with; None: those of the engine.
 
     Raises:
         InvalidArgumentError: The log-probabilities of a prompt with images or sounds are wanted.
@@ -96,6 +98,7 @@ class Request:
         measured_from: int = 0,
         processor: Callable[[Any, Any], npt.NDArray[np.float32]] | None = None,
         stopping: Callable[[Any, Any], bool] | None = None,
+        spans: Spans | None = None,
     ) -> None:
         self.tokens = list(prompt)
         """What the sequence consists of; a context shift takes tokens out of its middle."""
@@ -125,6 +128,7 @@ class Request:
         self.prompt_logprobs = prompt_logprobs
         self.processor = processor
         self.stopping = stopping
+        self.spans = spans
         self.has_hooks = processor is not None or stopping is not None
         self.call: Call
         self.number = 0

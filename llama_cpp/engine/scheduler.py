@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .adapters import end_of
 from .media import text_after
 from .slots import Slot
 
@@ -26,7 +27,7 @@ def plan(
     """Choose what the next batch holds.
 
     Args:
-        slots: All of them.
+        slots: Those that are computed with the same adapters now.
         budget: How many tokens fit.
         n_outputs: How many rows of logits fit, at least one per slot.
         checkpoints: Stop before the last token of a prompt, where the memory is saved.
@@ -60,6 +61,8 @@ def plan(
         text = text_after(media, slot.n_cached, len(slot.tokens)) if media else pending
         if not text:
             continue
+        if len(slot.spans) > 1:
+            text = min(text, end_of(slot.spans, slot.n_cached) - slot.n_cached)
         outputs = slot.request.prompt_logprobs and slot.n_cached < slot.request.n_prompt - 1
         before = slot.request.measured_from - 1 - slot.n_cached
         if before > 0:  # the logits that are wanted come in chunks of their own

@@ -8,7 +8,8 @@ from contextlib import suppress
 from .. import llama_cpp as raw
 from ..errors import StateError
 from ..handles import Context
-from .slots import EVERYTHING, Checkpoint, Slot
+from .adapters import EVERYTHING
+from .slots import Checkpoint, Slot
 
 CHECKPOINTS_MAX = 8
 """Per slot; the oldest goes first."""
@@ -64,7 +65,7 @@ class Sequences:
         self._memory.seq_cp(source.id, target.id)
         target.tokens = source.tokens[: source.n_cached]
         target.n_cached, target.n_exact = source.n_cached, source.n_exact
-        target.short_end = source.short_end
+        target.short_end, target.spans = source.short_end, source.spans
         target.checkpoints = list(source.checkpoints)
         self.cut(target, n_tokens)
 
@@ -106,6 +107,10 @@ class Sequences:
         del slot.tokens[n_keep : n_keep + n_drop]
         slot.n_cached -= n_drop
         slot.n_exact = min(slot.n_exact, n_keep)
+        slot.spans = tuple(
+            span._replace(start=min(span.start, max(n_keep, span.start - n_drop)))
+            for span in slot.spans
+        )
         slot.checkpoints.clear()
 
     def repair(self, slot: Slot) -> None:

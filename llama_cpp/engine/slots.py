@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from .adapters import EVERYTHING, PLAIN, Spans, agreement
 from .request import Request
-
-EVERYTHING = 2**31
 
 
 class Checkpoint(NamedTuple):
@@ -30,6 +29,7 @@ class Slot:
         last_used: Higher is more recent.
         checkpoints: In ascending order.
         drafts: Guesses of the tokens that follow.
+        spans: The adapters that the tokens are computed with.
         n_exact: After a context shift, how many tokens came before what was dropped.
         short_end: After an image whose cells are all at the position of its beginning (M-RoPE):
             how many tokens the memory held then, and how many it says that it held.
@@ -42,6 +42,7 @@ class Slot:
     last_used: int = 0
     checkpoints: list[Checkpoint] = field(default_factory=list)
     drafts: list[int] = field(default_factory=list)
+    spans: Spans = PLAIN
     n_exact: int = EVERYTHING
     short_end: tuple[int, int] = (0, 0)
 
@@ -49,6 +50,17 @@ class Slot:
     def cached(self) -> list[int]:
         """The tokens that the memory holds as if it had seen nothing else."""
         return self.tokens[: min(self.n_cached, self.n_exact)]
+
+    def shared(self, prompt: Sequence[int], spans: Spans) -> int:
+        """How many tokens of a prompt the memory holds."""
+        return min(shared_prefix(self.cached, prompt), agreement(self.spans, spans))
+
+    def coming(self, prompt: Sequence[int], spans: Spans) -> int:
+        """How many tokens of a prompt the memory will hold, if it is computing more of it now."""
+        if self.request is None or self.request.n_prompt <= self.n_cached:
+            return 0
+        shared = shared_prefix(self.tokens[: self.request.n_prompt], prompt)
+        return min(shared, agreement(self.spans, spans))
 
 
 class Placement(NamedTuple):
@@ -78,7 +90,11 @@ def shared_prefix(a: Sequence[int], b: Sequence[int]) -> int:
 
 
 def place(
-    slots: Iterable[Slot], prompt: Sequence[int], *, patient: bool = False
+    slots: Iterable[Slot],
+    prompt: Sequence[int],
+    spans: Spans = PLAIN,
+    *,
+    patient: bool = False,
 ) -> Placement | None:
     """Choose a slot for a prompt.
 
@@ -89,6 +105,7 @@ def place(
     Args:
         slots: All of them.
         prompt: What it begins with, as far as that may be shared.
+        spans: The adapters that it is computed with.
         patient: Wait for all that another one is computing, and not for the most of it only: who
             comes first does not matter.
 
@@ -102,14 +119,13 @@ def place(
         return None
     # The last token is computed in any case: its logits are wanted.
     wanted = prompt[:-1]
-    shared = {slot.id: shared_prefix(slot.cached, wanted) for slot in slots}
+    shared = {slot.id: slot.shared(wanted, spans) for slot in slots}
     oldest = min(free, key=lambda slot: (slot.n_cached > 0, slot.last_used))
     best = max(slots, key=lambda slot: (shared[slot.id], slot.request is None, slot.last_used))
     n_shared = shared[best.id]
     for slot in slots:
-        coming = slot.tokens[: slot.request.n_prompt] if slot.request is not None else ()
         enough = max(n_shared, 1) if patient else 2 * n_shared + _WORTH  # BOS is in all
-        if len(coming) > slot.n_cached and shared_prefix(coming, wanted) > enough:
+        if slot.coming(wanted, spans) > enough:
             return None
     if n_shared == 0:
         return Placement(oldest, oldest, 0)

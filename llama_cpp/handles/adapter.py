@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import weakref
+from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
@@ -11,7 +14,7 @@ from ..errors import InvalidArgumentError, ModelLoadError
 from . import checks
 from .backend import collect_errors, load_error
 from .base import Handle
-from .gguf_header import read_header
+from .gguf_header import read_header, read_layout
 from .model import Model
 
 if TYPE_CHECKING:
@@ -55,6 +58,13 @@ class LoraAdapter(Handle):
             super().__init__(pointer, raw.llama_adapter_lora_free, parent=model)
         finally:
             model.release()
+
+    @cached_property
+    def invocation_tokens(self) -> list[int]:
+        """The tokens that activate it (aLoRA), empty if it always counts."""
+        count = self.call(raw.llama_adapter_get_alora_n_invocation_tokens)
+        tokens = self.call(raw.llama_adapter_get_alora_invocation_tokens)
+        return tokens[:count] if count else []
 
     def _release_native(self) -> None:
         # No context can begin to apply it now, because that takes a lease.
@@ -103,6 +113,45 @@ class ControlVector:
                 f"{len(self.data)} that the data has, from 1 on"
             )
 
+    @classmethod
+    def from_files(
+        cls,
+        scales: Mapping[str | os.PathLike[str], float],
+        first_layer: int = 1,
+        last_layer: int | None = None,
+    ) -> ControlVector:
+        """Add up the control vectors of GGUF files.
+
+        Args:
+            scales: What each is multiplied by, by its path.
+            first_layer: See the class.
+            last_layer: See the class.
+
+        Raises:
+            ModelLoadError: A file cannot be read, or holds no control vector.
+            InvalidArgumentError: The vectors have different widths, or the layer range cannot be.
+        """
+        import numpy as np
+
+        rows: dict[int, npt.NDArray[np.float32]] = {}
+        width = 0
+        weights = checks.finite_floats(list(scales.values()), "scales of control vectors")
+        for path, scale in zip(scales, weights.tolist(), strict=True):
+            for layer, direction in _directions(path).items():
+                width = width or direction.size
+                if direction.size != width:
+                    raise InvalidArgumentError(
+                        f"{os.fspath(path)!r} has a control vector of width {direction.size}, and "
+                        f"there is one of {width}: those of one model are equally wide"
+                    )
+                rows[layer] = rows.get(layer, 0) + np.float32(scale) * direction
+        if not rows:
+            raise InvalidArgumentError("there are no control vectors: give at least one file")
+        data = np.zeros((max(rows), width), np.float32)
+        for layer, direction in rows.items():
+            data[layer - 1] = direction
+        return cls(data, first_layer, last_layer)
+
     def check_fits(self, model: Model) -> None:
         """Refuse a model of another width or with fewer layers.
 
@@ -115,3 +164,27 @@ class ControlVector:
                 f"a control vector of shape {self.data.shape} does not fit this model: it takes "
                 f"at most {model.n_layer - 1} layers of width {model.n_embd}"
             )
+
+
+def _directions(path: str | os.PathLike[str]) -> dict[int, npt.NDArray[np.float32]]:
+    """Read the tensors ``direction.N``, by N."""
+    import numpy as np
+
+    _, layout = read_layout(path)
+    directions = {}
+    for tensor in layout.tensors:
+        found = re.fullmatch(rb"direction\.([1-9]\d{0,3})", tensor.name)
+        if found and (tensor.type_id != raw.GGML_TYPE_F32 or len(tensor.shape) != 1):
+            raise ModelLoadError(
+                f"{os.fspath(path)!r} is damaged: {tensor.name.decode()} must be one row of float32"
+            )
+        if found:
+            offset = layout.data_start + tensor.offset
+            directions[int(found[1])] = np.fromfile(
+                path, "<f4", tensor.n_bytes // 4, offset=offset
+            ).astype(np.float32)
+    if not directions:
+        raise ModelLoadError(
+            f"{os.fspath(path)!r} is no control vector: it has no tensor direction.1 or the like"
+        )
+    return directions

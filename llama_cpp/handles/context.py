@@ -63,7 +63,8 @@ class Context(ExclusiveHandle):
         check_params(self.params, model)
         self._abort_callback: Any = None
         self._callback_error: BaseException | None = None
-        self._adapters: tuple[LoraAdapter, ...] = ()
+        self.adapters: tuple[tuple[LoraAdapter, float], ...] = ()
+        """The adapters that are applied, and their scales; ``set_adapters`` changes them."""
         self._encoded = False
         self._threadpools: tuple[Threadpool, ...] = ()
         model_pointer = model.acquire()
@@ -263,15 +264,15 @@ class Context(ExclusiveHandle):
             leases.callback(self.release)
             if raw.llama_set_adapters_lora(pointer, pointers, count, scales):
                 raise ContextError("the adapters cannot be applied to this context")
-            for adapter in self._adapters:
+            for adapter, _ in self.adapters:
                 adapter.users.discard(self)
-            self._adapters = tuple(adapter for adapter, _ in adapters)
-            for adapter in self._adapters:
+            self.adapters = tuple(adapters)
+            for adapter, _ in self.adapters:
                 adapter.users.add(self)
 
     def drop_adapter(self, adapter: LoraAdapter) -> None:
         """Stop applying every adapter if this one is among them: it is about to be freed."""
-        if adapter in self._adapters:
+        if any(applied is adapter for applied, _ in self.adapters):
             with suppress(ClosedError):
                 self.set_adapters(())
 

@@ -1,0 +1,134 @@
+"""What ``Llama`` does with adapters: loads them, and finds those that a call asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TypeAlias
+
+from ._fingerprint import Fingerprints, fingerprint
+from ._llama_core import LlamaCore
+from .engine.adapters import AdapterSet
+from .errors import BusyError, InvalidArgumentError
+from .handles import ControlVector, LoraAdapter
+from .handles.checks import finite_floats
+
+Path: TypeAlias = str | os.PathLike[str]
+
+DEFAULT = "default"
+"""The name of the adapter that ``lora_path`` loads."""
+
+
+class LlamaAdapters(LlamaCore):
+    """The part of ``Llama`` that changes what its weights do."""
+
+    _adapters: dict[str, LoraAdapter]
+
+    @cached_property
+    def _fingerprints(self) -> Fingerprints:
+        return Fingerprints(self._ctx.handle)
+
+    def load_lora(self, name: str, path: Path) -> None:
+        """Load a LoRA adapter, for calls with ``lora={name: scale}``.
+
+        Calls with different adapters are decoded in different steps, in turn. An activated LoRA
+        (aLoRA) counts from the place on where a prompt has its invocation: what comes before is
+        shared with calls without it.
+
+        Args:
+            name: What calls say.
+            path: A GGUF file.
+
+        Raises:
+            ModelLoadError: The file is no adapter, or one for another model.
+            InvalidArgumentError: There is one of that name.
+            ClosedError: The model is closed.
+        """
+        self._check_context()
+        if not isinstance(name, str) or not name:
+            raise InvalidArgumentError(f"name={name!r} must be a text, for lora={{name: scale}}")
+        if name in self._adapters:
+            raise InvalidArgumentError(
+                f"there is an adapter {name!r} already: unload_lora({name!r}) first, or take "
+                "another name"
+            )
+        self._adapters[name] = LoraAdapter(self._model.handle, path)
+
+    def unload_lora(self, name: str) -> None:
+        """Free a LoRA adapter. Calls that use it end with ``ClosedError``.
+
+        Args:
+            name: That of ``load_lora``.
+
+        Raises:
+            InvalidArgumentError: There is none of that name.
+        """
+        self._adapter(name)
+        if any(adapter is self._adapters[name] for adapter, _ in self._engine.adapters.default):
+            raise InvalidArgumentError(
+                f"the adapter {name!r} came with lora_path, and calls that say nothing use it: "
+                "create the model without, and load it by load_lora"
+            )
+        self._adapters.pop(name).close()
+
+    def set_control_vector(
+        self,
+        vectors: Path | Mapping[Path, float] | None,
+        *,
+        first_layer: int = 1,
+        last_layer: int | None = None,
+    ) -> None:
+        """Add control vectors to the hidden states from now on.
+
+        What the sequences hold was computed without, and is forgotten.
+
+        Args:
+            vectors: A GGUF file as llama.cpp's cvector-generator writes it, or several with their
+                scales, which are added up; None for none.
+            first_layer: The first layer that they count in.
+            last_layer: The last one, included; None for the last that there is.
+
+        Raises:
+            ModelLoadError: A file holds no control vector.
+            InvalidArgumentError: It does not fit the model, or the layers are not in it.
+            BusyError: Texts are being generated.
+            ClosedError: The model is closed.
+        """
+        self._check_context()
+        vector, digest = None, b""
+        if vectors is not None:
+            scales = vectors if isinstance(vectors, Mapping) else {vectors: 1.0}
+            vector = ControlVector.from_files(scales, first_layer, last_layer)
+            vector.check_fits(self._model.handle)
+            paths = [os.fspath(path) for path in scales]
+            digest = fingerprint(paths, [*scales.values(), first_layer, last_layer])
+        with self._engine.exclusive():
+            if len(self._engine):
+                raise BusyError(
+                    "texts are being generated: exhaust or close their iterators before the "
+                    "control vector changes"
+                )
+            self._ctx.handle.set_control_vector(vector)
+            for slot in self._engine.slots:
+                self._engine.sequences.clear(slot)
+                slot.tokens = []
+            self._fingerprints.control_vector = digest
+
+    def _adapter(self, name: str) -> LoraAdapter:
+        if name not in self._adapters:
+            known = ", ".join(map(repr, sorted(self._adapters))) or "none"
+            raise InvalidArgumentError(
+                f"there is no adapter {name!r}, loaded are {known}: load_lora(name, path) loads one"
+            )
+        return self._adapters[name]
+
+    def _adapter_set(self, lora: Mapping[str, float] | None) -> AdapterSet | None:
+        """The adapters that a call asks for; None if it does not say."""
+        if lora is None:
+            return None
+        if not isinstance(lora, Mapping):
+            raise InvalidArgumentError(f"lora={lora!r} must be a dict of scales by name")
+        scales = finite_floats([lora[name] for name in sorted(lora)], "scales of adapters")
+        pairs = zip(sorted(lora), scales.tolist(), strict=True)
+        return tuple((self._adapter(name), scale) for name, scale in pairs if scale)
