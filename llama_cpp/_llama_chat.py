@@ -170,6 +170,29 @@ class LlamaChat(LlamaEmbeddings):
             return (Part(**cast("Any", chunk)) for chunk in answer)
         return Whole(**cast("Any", answer))
 
+    def chat_job(self, messages: Sequence[Mapping[str, Any]], **given: Any) -> ChatCompletionJob:
+        """Make the call of ``create_chat_completion``, which begins when it is asked to.
+
+        For servers, which wait for many calls at once.
+
+        Args:
+            messages: OpenAI's messages.
+            **given: The other arguments, but for ``stream``.
+
+        Raises:
+            InvalidArgumentError: A handler of the caller's own answers by itself.
+        """
+        arguments = {**_DEFAULTS, **given, "messages": messages}
+        if (handler := self._handler()) is None:
+            return self._chat(**arguments)
+        job = _handled(handler, cast("LlamaChat", _Deferring(self)), False, arguments)
+        if not isinstance(job, ChatCompletionJob):
+            raise InvalidArgumentError(
+                "the chat handler answers by itself, so that its answers cannot be waited for "
+                "together: use create_chat_completion"
+            )
+        return job
+
     def _handler(self) -> Callable[..., Any] | None:
         """What answers in place of a template: the caller's handler, or a registered one."""
         name = self.chat_format
@@ -268,6 +291,19 @@ class LlamaChat(LlamaEmbeddings):
                 f"this model ({model.header.architecture}) does not continue texts: use embed"
             )
         return self._generator
+
+
+class _Deferring:
+    """A ``Llama`` for handlers, which gives them the call in place of the answer."""
+
+    def __init__(self, llama: LlamaChat) -> None:
+        self._llama = llama
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._llama, name)
+
+    def _answer(self, renderer: Renderer, *, stream: bool = False, **given: Any) -> Any:
+        return self._llama._chat(renderer, **{**_DEFAULTS, **given})
 
 
 _TEMPLATE_OPTIONS = (

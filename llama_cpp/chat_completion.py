@@ -62,9 +62,14 @@ class ChatCompletionJob(Job):
             "model": model_name,
         }
 
+    @property
+    def prompt(self) -> Sequence[int]:
+        """The tokens of the conversation."""
+        return self._conversation.prompt
+
     def result(self) -> CreateChatCompletionResponse:
         """Wait for all replies and return them in OpenAI's shape."""
-        run = self._begin()
+        run = self.begin()
         run.finish()
         self._after()
         choices = []
@@ -91,13 +96,24 @@ class ChatCompletionJob(Job):
 
     def chunks(self) -> Iterator[CreateChatCompletionStreamResponse]:
         """Yield the replies in OpenAI's shape as they come."""
-        run = self._begin()
-        parts = run.parts()
+        chunks = self.polled_chunks(patient=True)
+        return cast("Iterator[CreateChatCompletionStreamResponse]", chunks)
+
+    def polled_chunks(
+        self, *, patient: bool = False
+    ) -> Iterator[CreateChatCompletionStreamResponse | None]:
+        """Yield the replies in OpenAI's shape, and None where there is nothing yet."""
+        run = self.begin()
+        parts = run.parts(patient=patient)
         readers = {choice.index: ReplyReader(self._conversation.parser()) for choice in run.choices}
         try:
             for choice in run.choices:
                 yield self._chunk(choice, {"role": "assistant", "content": ""})
-            for choice, text, records in parts:
+            for part in parts:
+                if part is None:
+                    yield None
+                    continue
+                choice, text, records = part
                 reader, logprobs = readers[choice.index], self._logprobs(run, records)
                 if choice.reported:
                     deltas = reader.finish(partial=choice.request.finish_reason != "stop")

@@ -33,11 +33,13 @@ class Job:
         if self._run is not None:
             self._run.close()
 
-    def _begin(self) -> Run:
-        self._run = run = self._start()
-        if self._is_cancelled:
-            run.close()
-        return run
+    def begin(self) -> Run:
+        """Begin the texts, once."""
+        if self._run is None:
+            self._run = self._start()
+            if self._is_cancelled:
+                self._run.close()
+        return self._run
 
 
 class CompletionJob(Job):
@@ -73,7 +75,7 @@ class CompletionJob(Job):
 
     def result(self) -> CreateCompletionResponse:
         """Wait for all texts and return them in OpenAI's shape."""
-        run = self._begin()
+        run = self.begin()
         run.finish()
         self._after()
         choices: list[CompletionChoice] = []
@@ -98,11 +100,21 @@ class CompletionJob(Job):
 
     def chunks(self) -> Iterator[CreateCompletionStreamResponse]:
         """Yield the texts in OpenAI's shape as they come."""
-        run = self._begin()
+        return cast("Iterator[CreateCompletionStreamResponse]", self.polled_chunks(patient=True))
+
+    def polled_chunks(
+        self, *, patient: bool = False
+    ) -> Iterator[CreateCompletionStreamResponse | None]:
+        """Yield the texts in OpenAI's shape, and None where there is nothing yet."""
+        run = self.begin()
         opened: dict[int, int] = {}
-        parts = run.parts()
+        parts = run.parts(patient=patient)
         try:
-            for choice, text, records in parts:
+            for part in parts:
+                if part is None:
+                    yield None
+                    continue
+                choice, text, records = part
                 if choice.index not in opened:
                     opened[choice.index] = len(choice.prompt_text)
                     if choice.prompt_text:

@@ -221,15 +221,34 @@ class Run:
             if choice.request.error is not None:
                 raise choice.request.error
 
-    def parts(self) -> GeneratorType[tuple[Choice, str, list[TokenRecord]], None, None]:
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a part to take, or the texts are finished."""
+        return self._call.is_ready()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all texts are written."""
+        return not self._call.n_running
+
+    def parts(
+        self, *, patient: bool = True
+    ) -> GeneratorType[tuple[Choice, str, list[TokenRecord]] | None, None, None]:
         """Yield texts as they come; a choice that ended comes once more, with nothing.
+
+        Args:
+            patient: Whether to wait for texts; else None comes where there is none yet.
 
         Raises:
             Exception: What a processor, a criterion or the engine raised.
         """
         try:
             while not all(choice.reported for choice in self.choices):
-                self._engine.wait(self._call)
+                if patient:
+                    self._engine.wait(self._call)
+                elif not self._call.is_ready():
+                    yield None
+                    continue
                 for choice in self.choices:
                     while choice.builder.parts:
                         text, records = choice.builder.parts.popleft()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -347,6 +348,17 @@ class Llama(LlamaMeasures):
 
     __call__ = create_completion
 
+    def completion_job(self, prompt: Prompt, **given: Any) -> CompletionJob:
+        """Make the call of ``create_completion``, which begins when it is asked to.
+
+        For servers, which wait for many calls at once.
+
+        Args:
+            prompt: A text, token ids, or a list of either.
+            **given: The other arguments, but for ``stream``.
+        """
+        return self._completion(**{**_COMPLETION_DEFAULTS, **given, "prompt": prompt})
+
     def _completion(
         self,
         prompt: Prompt,
@@ -423,3 +435,10 @@ class Llama(LlamaMeasures):
 
         path = download(repo_id, filename, additional_files or [], local_dir, cache_dir)
         return cls(model_path=path, **kwargs)
+
+
+_COMPLETION_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(Llama.create_completion).parameters.items()
+    if parameter.default is not parameter.empty and name != "stream"
+}

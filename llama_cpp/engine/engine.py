@@ -72,6 +72,8 @@ class Engine:
         self._needs_repair = False
         self._is_full = False
         self._count = 0
+        self.after_step: Callable[[], None] = _nothing
+        """Is called after each step, by the thread that steps."""
         self._process = os.getpid()
 
     # What callers do, from any thread.
@@ -114,13 +116,35 @@ class Engine:
                 continue
             try:
                 while not call.is_ready():
-                    self.step()
-                    self._wheel.wake_ready()
+                    self._turn()
             except BaseException:
                 self._needs_repair = True
                 raise
             finally:
                 self._wheel.leave()
+
+    def drive(self) -> None:
+        """Step for everybody who waits, until nothing is left, or somebody works by hand.
+
+        Raises:
+            ClosedError: The engine was closed.
+        """
+        call = Call(())
+        while not self._wheel.take(call):
+            pass
+        try:
+            while len(self) and not self._wheel.is_wanted:
+                self._turn()
+        except BaseException:
+            self._needs_repair = True
+            raise
+        finally:
+            self._wheel.leave()
+
+    def _turn(self) -> None:
+        self.step()
+        self._wheel.wake_ready()
+        self.after_step()
 
     def cancel(self, call: Call) -> None:
         """End the requests of a call.
@@ -145,6 +169,7 @@ class Engine:
         """
         self._check_usable()
         idle = Call(())
+        idle.wants_wheel = True
         while not self._wheel.take(idle):
             pass
         try:
@@ -484,3 +509,7 @@ class Engine:
                 "this process was forked after the model was loaded, and the engine's threads do "
                 "not exist in it: load the model here, or start processes with 'spawn'"
             )
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -56,6 +56,8 @@ class Call:
         self.wake: threading.Condition | None = None
         """Set while the caller's thread sleeps."""
         self.wants_all = False
+        self.wants_wheel = False
+        """Whether it waits for the memory, to work on it by hand."""
         self.n_running = len(requests)
 
     def is_ready(self) -> bool:

@@ -17,11 +17,17 @@ class Wheel:
         self.closed = False
         self._driver: int | None = None
         self._sleeping: list[Call] = []
+        self._next: Call | None = None
 
     @property
     def is_free(self) -> bool:
         """Whether nobody steps and somebody could; ask with the lock."""
         return self._driver is None and not self.closed
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for the wheel itself, and not for tokens."""
+        return any(call.wants_wheel for call in self._sleeping)
 
     def take(self, call: Call) -> bool:
         """Become the one who steps; False after sleeping, to look again what there is to do.
@@ -34,8 +40,8 @@ class Wheel:
         with self.lock:
             if self.closed:
                 raise closed()
-            if self._driver is None:
-                self._driver = me
+            if self._driver is None and self._next in (None, call):
+                self._driver, self._next = me, None
                 return True
             if self._driver == me:
                 raise BusyError(
@@ -48,15 +54,18 @@ class Wheel:
                 call.wake.wait()
             except BaseException:
                 self._forget(call)
+                if self._next is call:
+                    self._next = None
                 self._pass_on()
                 raise
             self._forget(call)
             return False
 
     def leave(self) -> None:
-        """Let another thread step."""
+        """Let another thread step, those first who want the wheel itself."""
         with self.lock:
             self._driver = None
+            self._next = next((call for call in self._sleeping if call.wants_wheel), None)
             self._pass_on()
 
     def wake_ready(self) -> None:

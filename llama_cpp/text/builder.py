@@ -42,7 +42,12 @@ class TextBuilder:
     @property
     def stopped(self) -> bool:
         """Whether a stop string came."""
-        return self._finder is not None and self._finder.found is not None
+        return self.stop_string is not None
+
+    @property
+    def stop_string(self) -> str | None:
+        """The stop string that came."""
+        return self._finder.found if self._finder is not None else None
 
     def add(self, token: int, logprob: float | None, top: list[tuple[int, float]] | None) -> bool:
         """Take a token; return whether a stop string is complete."""

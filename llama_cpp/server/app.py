@@ -1,0 +1,134 @@
+"""``create_app``: the application, from its settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from .. import __version__
+from . import errors
+from .context import ServerContext
+from .errors import RouteErrorHandler
+from .middleware import Gate
+from .model import LlamaProxy, ModelRegistry
+from .monitor import Monitor
+from .proxy_routes import (
+    authenticate,
+    count_query_tokens,
+    create_chat_completion,
+    create_completion,
+    create_embedding,
+    detokenize,
+    get_event_publisher,
+    get_llama_proxy,
+    get_models,
+    get_server_settings,
+    prepare_request_resources,
+    set_llama_proxy,
+    set_ping_message_factory,
+    set_server_settings,
+    tokenize,
+)
+from .routes import completions, embeddings, messages, models, monitoring, page, responses, tokens
+from .settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
+from .types import (
+    CreateChatCompletionRequest,
+    CreateCompletionRequest,
+    CreateEmbeddingRequest,
+    DetokenizeInputRequest,
+    DetokenizeInputResponse,
+    ModelList,
+    TokenizeInputCountResponse,
+    TokenizeInputRequest,
+    TokenizeInputResponse,
+)
+
+__all__ = [
+    "ConfigFileSettings", "CreateChatCompletionRequest", "CreateCompletionRequest",
+    "CreateEmbeddingRequest", "DetokenizeInputRequest", "DetokenizeInputResponse", "LlamaProxy",
+    "ModelList", "ModelSettings", "RouteErrorHandler", "ServerSettings", "Settings",
+    "TokenizeInputCountResponse", "TokenizeInputRequest", "TokenizeInputResponse", "authenticate",
+    "count_query_tokens", "create_app", "create_chat_completion", "create_completion",
+    "create_embedding", "detokenize", "extras_tag", "get_event_publisher", "get_llama_proxy",
+    "get_models", "get_server_settings", "openai_v1_tag", "prepare_request_resources",
+    "set_llama_proxy", "set_ping_message_factory", "set_server_settings", "tokenize",
+]  # fmt: skip
+
+openai_v1_tag = "OpenAI V1"
+extras_tag = "Extras"
+
+
+def create_app(
+    settings: Settings | None = None,
+    server_settings: ServerSettings | None = None,
+    model_settings: list[ModelSettings] | None = None,
+) -> FastAPI:
+    """Make the application.
+
+    The default model is loaded when the application starts.
+
+    Args:
+        settings: Of the server and one model.
+        server_settings: Of the server, in place of that.
+        model_settings: Of the models, in place of that; the first one is the default. Without any
+            of the three, environment variables tell.
+
+    Raises:
+        InvalidArgumentError: The settings contradict each other, or let everybody in by mistake.
+    """
+    server, all_models = _chosen(settings, server_settings, model_settings)
+    server.check_safe()
+    monitor = Monitor(lambda: monitoring.counts(context)[0], lambda: monitoring.counts(context)[1])
+    registry = ModelRegistry(server, all_models, monitor)
+    context = ServerContext(server, registry, monitor)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await registry.begin()
+        try:
+            yield
+        finally:
+            await registry.close()
+
+    app = FastAPI(
+        title="llama.cpp Python API",
+        version=__version__,
+        root_path=server.root_path,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.context = context
+    errors.install(app)
+    for module in (
+        completions, responses, messages, embeddings, models, tokens, monitoring, page,
+    ):  # fmt: skip
+        app.include_router(module.router)
+    if server.cors_allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=server.cors_allow_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+        )
+    app.add_middleware(Gate, settings=server, monitor=monitor)
+    return app
+
+
+def _chosen(
+    settings: Settings | None,
+    server: ServerSettings | None,
+    models: Sequence[ModelSettings] | None,
+) -> tuple[ServerSettings, Sequence[ModelSettings]]:
+    if isinstance(server, ConfigFileSettings) and models is None:
+        return server, server.models
+    if settings is None and (server is None or models is None):
+        settings = Settings()
+    if settings is not None:
+        own = settings.model_dump()
+        server = server or ServerSettings.model_validate(own)
+        models = models or [ModelSettings.model_validate(own)]
+    assert server is not None and models is not None
+    return server, models

@@ -1,0 +1,67 @@
+"""From the bodies of requests to the arguments of ``Llama``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InvalidArgumentError
+from ..llama import Llama
+from ..sampling.logits import LogitsProcessorList, MinTokensLogitsProcessor
+from .types import Generating, Sampling
+
+_NOT_SAMPLING = ("logit_bias", "logit_bias_type", "min_tokens", "lora")
+_SAMPLING = tuple(name for name in Sampling.model_fields if name not in _NOT_SAMPLING)
+
+
+def generating(llama: Llama, body: Generating) -> dict[str, Any]:
+    """The arguments that completions and chats have in common.
+
+    Raises:
+        InvalidArgumentError: A key of ``logit_bias`` is no token.
+    """
+    arguments: dict[str, Any] = {
+        name: value for name in _SAMPLING if (value := getattr(body, name)) is not None
+    }
+    if arguments.get("seed", 0) < 0:
+        del arguments["seed"]
+    elif "seed" in arguments:
+        arguments["seed"] %= 2**32 - 1
+    if body.stop is not None:
+        arguments["stop"] = body.stop
+    if body.n is not None:
+        arguments["n"] = body.n
+    if body.lora is not None:
+        arguments["lora"] = body.lora
+    if body.grammar:
+        arguments["grammar"] = body.grammar
+    if body.stream_options is not None:
+        arguments["stream_options"] = {"include_usage": bool(body.stream_options.include_usage)}
+    if body.logit_bias:
+        arguments["logit_bias"] = _bias(llama, body.logit_bias, body.logit_bias_type)
+    if body.min_tokens:
+        arguments["logits_processor"] = LogitsProcessorList(
+            [MinTokensLogitsProcessor(body.min_tokens, llama.token_eos())]
+        )
+    return arguments
+
+
+def _bias(llama: Llama, bias: Mapping[str, float], kind: str | None) -> dict[int, float]:
+    by_id: dict[int, float] = {}
+    for key, value in bias.items():
+        if kind == "tokens":
+            tokens = llama.tokenize(key.encode(), add_bos=False, special=True)
+            by_id.update(dict.fromkeys(tokens, value))
+            continue
+        try:
+            by_id[int(key)] = value
+        except ValueError:
+            raise InvalidArgumentError(
+                f"logit_bias={key!r} must be the id of a token, or logit_bias_type be tokens"
+            ) from None
+    return by_id
+
+
+def named(llama: Llama, model: str | None) -> str:
+    """What an answer says the model is: what the request said, as OpenAI's clients expect."""
+    return model or llama.model_path

@@ -1,0 +1,130 @@
+"""The command line of the server."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import types
+from collections.abc import Sequence
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from ..errors import LlamaError
+from .settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
+
+T = TypeVar("T", bound=type[BaseModel])
+
+__all__ = ["T", "add_args_from_model", "main", "parse_model_from_args"]
+
+
+def _scalar(annotation: Any) -> Any:
+    """What a value on the command line is made to: the simplest type that the field takes."""
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return str if len(kinds) > 1 else _scalar(kinds[0])
+    if origin is list:
+        return _scalar(get_args(annotation)[0])
+    return annotation if annotation in (int, float, str, bool) else str
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in ("true", "1", "yes", "on", "t", "y"):
+        return True
+    if text.lower() in ("false", "0", "no", "off", "f", "n"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} must be true or false")
+
+
+def _is_list(annotation: Any) -> bool:
+    return get_origin(annotation) is list or any(
+        get_origin(kind) is list for kind in get_args(annotation)
+    )
+
+
+def add_args_from_model(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
+    """Add a flag for each field of a settings class.
+
+    Args:
+        parser: Gets them; names that it has already are left alone.
+        model: The class.
+    """
+    for name, field in model.model_fields.items():
+        options = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+        if any(option in parser._option_string_actions for option in options):
+            continue
+        kind = _scalar(field.annotation)
+        parser.add_argument(
+            *options,
+            dest=name,
+            type=_flag if kind is bool else kind,
+            nargs="*" if _is_list(field.annotation) else ("?" if kind is bool else None),
+            const=True if kind is bool else None,
+            default=argparse.SUPPRESS,
+            help=(field.description or "").replace("%", "%%"),
+            metavar=getattr(kind, "__name__", "value").upper(),
+        )
+
+
+def parse_model_from_args(model: type[BaseModel], args: argparse.Namespace) -> Any:
+    """Make settings of the flags that were given.
+
+    Args:
+        model: The settings class.
+        args: What the parser returned.
+
+    Raises:
+        ValidationError: A value is out of range.
+    """
+    given = {name: value for name, value in vars(args).items() if name in model.model_fields}
+    return model(**{name: value for name, value in given.items() if value is not None})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to stop.
+
+    Args:
+        arguments: Those of the command line; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m llama_cpp.server",
+        description="Serve models in OpenAI's wire format. Each setting is a flag, an environment "
+        "variable (N_CTX for --n_ctx), or an entry of the file of configuration.",
+    )
+    parser.add_argument("--config_file", "--config-file", help="A file of settings: JSON or YAML.")
+    add_args_from_model(parser, Settings)
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        server, models = _settings(given)
+        from .serve import serve
+
+        serve(server, models)
+    except ValidationError as error:
+        parser.print_usage(sys.stderr)
+        for problem in error.errors():
+            place = ".".join(map(str, problem["loc"])) or "settings"
+            sys.stderr.write(f"{parser.prog}: error: {place}: {problem['msg']}\n")
+        return 2
+    except LlamaError as error:
+        sys.stderr.write(f"{parser.prog}: error: {error}\n")
+        return 1
+    return 0
+
+
+def _settings(given: argparse.Namespace) -> tuple[ServerSettings, list[ModelSettings]]:
+    config_file = given.config_file or os.environ.get("CONFIG_FILE")
+    if config_file:
+        config = ConfigFileSettings.from_file(config_file)
+        flags = {name: value for name, value in vars(given).items() if value is not None}
+        values = {**config.model_dump(exclude={"models"}), **flags}
+        return ServerSettings.model_validate(values), config.models
+    return parse_model_from_args(ServerSettings, given), [
+        parse_model_from_args(ModelSettings, given)
+    ]

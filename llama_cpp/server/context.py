@@ -1,0 +1,111 @@
+"""What routes share: the models of the application and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from starlette.responses import Response
+
+from ..llama import Llama
+from .model import ModelRegistry
+from .monitor import Monitor
+from .running import PolledJob, Running
+from .settings import ServerSettings
+from .stream import DONE, PING, EventStream, answered, event
+
+
+@dataclass(frozen=True)
+class ServerContext:
+    """The parts of a running application."""
+
+    settings: ServerSettings
+    registry: ModelRegistry
+    monitor: Monitor
+
+    @property
+    def ping_seconds(self) -> float | None:
+        """How quiet a stream may be."""
+        return None if self.settings.disable_ping_events else self.settings.ping_seconds
+
+    def capped(self, max_tokens: int | None) -> int | None:
+        """How many tokens an answer may have."""
+        limit = self.settings.max_tokens_limit
+        if limit is None:
+            return max_tokens
+        return limit if max_tokens is None or max_tokens < 0 else min(max_tokens, limit)
+
+    async def generate(
+        self,
+        request: Request,
+        model: str | None,
+        call: Callable[[Llama], PolledJob],
+        *,
+        stream: bool,
+        shape: Callable[[Any], Any] = lambda answer: answer,
+        events: Callable[[AsyncIterator[list[Any]]], AsyncIterator[bytes]] | None = None,
+        failed: Callable[[BaseException], bytes] | None = None,
+    ) -> Response:
+        """Answer a request for text.
+
+        Args:
+            request: The request.
+            model: What it names.
+            call: Makes the job.
+            stream: Whether the answer comes in parts.
+            shape: Makes the body of the whole answer.
+            events: Makes the events of its parts; OpenAI's if left out. An empty list of parts
+                means that it was quiet for a while.
+            failed: Makes the last event where something goes wrong.
+        """
+        # The lease and the generation outlive this method where the answer is a stream.
+        stack = AsyncExitStack()
+        running: Running | None = None
+        try:
+            runner = await stack.enter_async_context(self.registry.lease(model))
+
+            async def begin() -> Running:
+                return await runner.start(lambda: call(runner.llama))
+
+            if not stream:
+
+                async def whole() -> Any:
+                    return shape(await (await begin()).result())
+
+                return await answered(request, whole())
+            running = await begin()
+            parts = (events or openai_events)(running.chunks(self.ping_seconds))
+            return EventStream(_closing(parts, stack.pop_all()), failed)
+        finally:
+            await stack.aclose()
+
+
+async def _closing(parts: AsyncIterator[bytes], stack: AsyncExitStack) -> AsyncIterator[bytes]:
+    async with stack:
+        try:
+            async for part in parts:
+                yield part
+        finally:
+            await parts.aclose()  # type: ignore[attr-defined]  # they are generators
+
+
+async def openai_events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
+    """The parts of an answer as OpenAI streams them."""
+    try:
+        async for chunks in parts:
+            yield b"".join(map(event, chunks)) if chunks else PING
+        yield DONE
+    finally:
+        await parts.aclose()  # type: ignore[attr-defined]  # they are generators
+
+
+def server_context(request: Request) -> ServerContext:
+    """Return the parts of the application that a request came to."""
+    context: ServerContext = request.app.state.context
+    return context
+
+
+Context = Annotated[ServerContext, Depends(server_context)]

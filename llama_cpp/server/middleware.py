@@ -1,0 +1,152 @@
+"""What every request passes: its host, its key, its size, headers for browsers, the access log."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import time
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import RequestError, respond
+from .monitor import Monitor
+from .settings import LOOPBACK, ServerSettings
+
+_LOGGER = logging.getLogger("llama_cpp.server.access")
+
+_OPEN = ("/health", "/v1/health", "/", "/docs", "/openapi.json", "/favicon.ico")
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Gate:
+    """Refuses what the settings refuse, before a route sees it.
+
+    Args:
+        app: What comes after it.
+        settings: What is let in.
+        monitor: Is told of answers.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings, monitor: Monitor) -> None:
+        self._app = app
+        self._keys = settings.keys
+        self._max_body = settings.max_body_bytes
+        self._hosts = _hosts(settings)
+        self._logs = settings.access_log
+        self._monitor = monitor
+        self._allows_origins = bool(settings.cors_allow_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in _SECURITY.items():
+                    if not (self._allows_origins and name.startswith("Cross-Origin")):
+                        headers.setdefault(name, value)
+            await send(message)
+
+        body = _Body(receive, self._max_body)
+        try:
+            self._check(scope, Headers(scope=scope))
+            await self._app(scope, body, answer)
+        except RequestError as error:
+            await respond(error, scope["path"])(scope, receive, answer)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._monitor.answered(route, status)
+            if self._logs:
+                _LOGGER.info(
+                    'client=%s method=%s path="%s" status=%d ms=%.1f',
+                    (scope.get("client") or ("-",))[0], scope["method"],
+                    scope["path"].encode("ascii", "backslashreplace").decode(), status,
+                    (time.perf_counter() - started) * 1e3,
+                )  # fmt: skip
+
+    def _check(self, scope: Scope, headers: Headers) -> None:
+        if self._hosts is not None and _without_port(headers.get("host", "")) not in self._hosts:
+            raise RequestError(
+                403,
+                "this server answers requests for its own name only: add the name to "
+                "allowed_hosts to have it answer others",
+            )
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._max_body:
+            raise _too_large(self._max_body)
+        path = scope["path"]
+        if self._keys and path not in _OPEN and not path.startswith("/web/"):
+            if scope["method"] == "OPTIONS":
+                return
+            self._check_key(headers)
+
+    def _check_key(self, headers: Headers) -> None:
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        sent = given.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
+        if not is_known(sent, self._keys):
+            raise RequestError(
+                401,
+                "a valid API key is needed: send it as 'Authorization: Bearer KEY'",
+                code="invalid_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+
+def is_known(sent: str, keys: Sequence[str]) -> bool:
+    """Whether a key is one of those; the time that it takes tells nothing of how close it is."""
+    return any([hmac.compare_digest(key.encode(), sent.encode()) for key in keys])  # noqa: C419
+
+
+class _Body:
+    """The body of a request, as long as it is not too large."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._left = limit
+        self._limit = limit
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                error = _too_large(self._limit)  # FastAPI lets only its own kind through
+                raise HTTPException(error.status, str(error), dict(error.headers or {}))
+        return message
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(
+        413, f"the body is too large: at most {limit} bytes go", headers={"Connection": "close"}
+    )
+
+
+def _hosts(settings: ServerSettings) -> Sequence[str] | None:
+    """The names that requests may be for; None if any will do.
+
+    A server on loopback is reached by pages of other sites whose names lead here (DNS rebinding).
+    """
+    if settings.host not in LOOPBACK and not settings.allowed_hosts:
+        return None
+    own = [*LOOPBACK, "[::1]", settings.host]
+    return [*own, *settings.allowed_hosts]
+
+
+def _without_port(host: str) -> str:
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

@@ -1,0 +1,209 @@
+"""The models of a server: loaded on demand, used under a lease, unloaded when memory is wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from ..errors import InvalidArgumentError
+from ..llama import Llama
+from .errors import RequestError
+from .loading import load
+from .monitor import Monitor
+from .runner import ModelRunner
+from .settings import ModelSettings, ServerSettings
+
+__all__ = ["LlamaProxy", "ModelRegistry", "ModelSettings"]
+
+
+class LlamaProxy:
+    """Models by name, one of which is loaded: for programs that use them without a server.
+
+    Args:
+        models: The first one is the default, and is loaded now.
+
+    Raises:
+        InvalidArgumentError: There is no model.
+        LlamaError: The first one cannot be loaded.
+    """
+
+    def __init__(self, models: list[ModelSettings]) -> None:
+        if not models:
+            raise InvalidArgumentError("there is no model: give the settings of one at least")
+        self._settings = {
+            name: settings for settings in reversed(models) for name in settings.names
+        }
+        self._default = models[0].names[0]
+        self._current: tuple[ModelSettings, Llama] | None = None
+        self(self._default)
+
+    def __call__(self, model: str | None = None) -> Llama:
+        """Return a model; the default one where there is none of that name."""
+        settings = self._settings.get(model or self._default, self._settings[self._default])
+        if self._current is None or self._current[0] is not settings:
+            self.free()
+            self._current = (settings, self.load_llama_from_model_settings(settings))
+        return self._current[1]
+
+    def __getitem__(self, model: str) -> ModelSettings:
+        return self._settings[model]
+
+    def __setitem__(self, model: str, settings: ModelSettings | str | bytes) -> None:
+        if isinstance(settings, str | bytes):
+            settings = ModelSettings.model_validate_json(settings)
+        self._settings[model] = settings
+
+    def __iter__(self) -> object:
+        return iter(self._settings)
+
+    def free(self) -> None:
+        """Unload the model that is loaded."""
+        if self._current is not None:
+            self._current[1].close()
+            self._current = None
+
+    @staticmethod
+    def load_llama_from_model_settings(settings: ModelSettings) -> Llama:
+        """Load a model.
+
+        Raises:
+            LlamaError: It cannot be loaded.
+        """
+        return load(settings)
+
+
+class ModelRegistry:
+    """The models that requests name.
+
+    Args:
+        server: Limits.
+        models: The first one is the default.
+        monitor: Is told what is done.
+
+    Raises:
+        InvalidArgumentError: There is no model, or two have the same name.
+    """
+
+    def __init__(
+        self, server: ServerSettings, models: Sequence[ModelSettings], monitor: Monitor
+    ) -> None:
+        if not models:
+            raise InvalidArgumentError("there is no model: give the settings of one at least")
+        self._server = server
+        self._monitor = monitor
+        self.models = list(models)
+        self._by_name: dict[str, ModelSettings] = {}
+        for settings in models:
+            for name in settings.names:
+                if name in self._by_name:
+                    raise InvalidArgumentError(
+                        f"two models are called {name!r}: give each a model_alias of its own"
+                    )
+                self._by_name[name] = settings
+        self._runners: dict[str, ModelRunner] = {}
+        self._sizes: dict[str, int] = {}
+        self._loading = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def runners(self) -> dict[str, ModelRunner]:
+        """Those that are loaded, by the names of their models."""
+        return self._runners
+
+    def find(self, model: str | None) -> ModelSettings:
+        """Return the model that a request means.
+
+        With one model, any name will do where it has no aliases.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        if model is None or (len(self.models) == 1 and not self.models[0].model_alias):
+            return self.models[0]
+        if model not in self._by_name:
+            raise RequestError(
+                404,
+                f"The model {model!r} does not exist: there are {', '.join(self._by_name)}",
+                param="model",
+                code="model_not_found",
+            )
+        return self._by_name[model]
+
+    async def begin(self) -> None:
+        """Load the default model, so that the first request finds it.
+
+        Raises:
+            LlamaError: It cannot be loaded.
+        """
+        async with self.lease(None):
+            pass
+        if self._server.idle_unload_seconds is not None:
+            self._task = asyncio.create_task(self._unload_idle(self._server.idle_unload_seconds))
+
+    @asynccontextmanager
+    async def lease(self, model: str | None) -> AsyncIterator[ModelRunner]:
+        """Have a model that is not unloaded meanwhile.
+
+        Raises:
+            RequestError: There is none of that name, or no memory for it.
+        """
+        settings = self.find(model)
+        name = settings.names[0]
+        runner = self._runners.get(name)
+        if runner is None:
+            async with self._loading:
+                runner = self._runners.get(name) or await self._load(settings)
+                runner.n_leases += 1
+        else:
+            runner.n_leases += 1
+        try:
+            yield runner
+        finally:
+            runner.n_leases -= 1
+            runner.last_used = time.monotonic()
+
+    async def _load(self, settings: ModelSettings) -> ModelRunner:
+        name = settings.names[0]
+        await self._make_room(self._sizes.get(name, 0))
+        llama = await asyncio.to_thread(load, settings)
+        runner = ModelRunner(llama, max_queue=self._server.max_queue, monitor=self._monitor)
+        self._sizes[name] = 0 if settings.vocab_only else llama.memory().used
+        try:
+            await self._make_room(self._sizes[name])
+        except RequestError:
+            await asyncio.to_thread(runner.close)
+            raise
+        self._runners[name] = runner
+        return runner
+
+    async def _make_room(self, size: int) -> None:
+        """Unload what was used longest ago, until a model fits."""
+        limit = self._server.models_memory_limit
+        while limit is not None and size + sum(map(self._sizes.__getitem__, self._runners)) > limit:
+            idle = [name for name, each in self._runners.items() if not each.n_leases]
+            if not idle:
+                raise RequestError(
+                    503, f"there is no memory for the model now ({size} bytes of {limit})"
+                )
+            await self._unload(min(idle, key=lambda name: self._runners[name].last_used))
+
+    async def _unload(self, name: str) -> None:
+        runner = self._runners.pop(name)
+        await asyncio.to_thread(runner.close)
+
+    async def _unload_idle(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(min(seconds / 4, 10))
+            async with self._loading:
+                for name, runner in tuple(self._runners.items()):
+                    if not runner.n_leases and time.monotonic() - runner.last_used > seconds:
+                        await self._unload(name)
+
+    async def close(self) -> None:
+        """Unload all models."""
+        if self._task is not None:
+            self._task.cancel()
+        for name in tuple(self._runners):
+            await self._unload(name)

@@ -1,0 +1,234 @@
+"""Routes over a ``LlamaProxy``, for applications that put llama-cpp-python's together themselves.
+
+``create_app`` does not use them: it decodes requests together, these take one after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Annotated, Any
+
+from fastapi import Body, Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.responses import Response
+
+from ..errors import InvalidArgumentError
+from ..llama import Llama
+from .arguments import generating
+from .errors import RequestError
+from .middleware import is_known
+from .model import LlamaProxy
+from .settings import ModelSettings, ServerSettings
+from .stream import DONE, EventStream, encoded, event
+from .types import (
+    CreateChatCompletionRequest,
+    CreateCompletionRequest,
+    CreateEmbeddingRequest,
+    DetokenizeInputRequest,
+    DetokenizeInputResponse,
+    ModelList,
+    TokenizeInputCountResponse,
+    TokenizeInputRequest,
+    TokenizeInputResponse,
+)
+
+_server_settings: ServerSettings | None = None
+_llama_proxy: LlamaProxy | None = None
+_ping_message_factory: Callable[[], bytes] | None = None
+_lock = asyncio.Lock()
+
+
+def set_server_settings(server_settings: ServerSettings) -> None:
+    """Set what ``get_server_settings`` gives."""
+    global _server_settings
+    _server_settings = server_settings
+
+
+def get_server_settings() -> Iterator[ServerSettings | None]:
+    """Give the settings, as a dependency of a route."""
+    yield _server_settings
+
+
+def set_llama_proxy(model_settings: list[ModelSettings]) -> None:
+    """Load the first of some models, for ``get_llama_proxy``."""
+    global _llama_proxy
+    _llama_proxy = LlamaProxy(models=model_settings)
+
+
+async def get_llama_proxy() -> AsyncIterator[LlamaProxy]:
+    """Give the models to one request at a time, as a dependency of a route.
+
+    Raises:
+        InvalidArgumentError: ``set_llama_proxy`` was not called.
+    """
+    if _llama_proxy is None:
+        raise InvalidArgumentError("there are no models: call set_llama_proxy first")
+    async with _lock:
+        yield _llama_proxy
+
+
+def set_ping_message_factory(factory: Callable[[], bytes]) -> None:
+    """Set what is sent in quiet streams."""
+    global _ping_message_factory
+    _ping_message_factory = factory
+
+
+Proxy = Annotated[LlamaProxy, Depends(get_llama_proxy)]
+_bearer = HTTPBearer(auto_error=False)
+
+
+async def authenticate(
+    settings: Any = Depends(get_server_settings),  # noqa: B008 - that is how FastAPI is told
+    authorization: Any = Depends(_bearer),  # noqa: B008
+) -> bool:
+    """Let a request in that has a key of the settings, or any where there is none.
+
+    Raises:
+        RequestError: It has none of them.
+    """
+    keys = settings.keys if settings is not None else []
+    sent = (
+        authorization.credentials
+        if isinstance(authorization, HTTPAuthorizationCredentials)
+        else str(authorization or "")
+    )
+    if keys and not is_known(sent, keys):
+        raise RequestError(401, "a valid API key is needed", code="invalid_api_key")
+    return True
+
+
+async def prepare_request_resources(
+    body: CreateCompletionRequest | CreateChatCompletionRequest,
+    llama_proxy: LlamaProxy,
+    body_model: str | None,
+    kwargs: dict[str, Any],
+) -> Llama:
+    """Fill the arguments of a request in, and return the model that it is for."""
+    llama = llama_proxy(body_model)
+    kwargs.update(generating(llama, body))
+    for name in ("logit_bias_type", "user", "min_tokens", "best_of"):
+        kwargs.pop(name, None)
+    return llama
+
+
+async def get_event_publisher(
+    request: Request,
+    inner_send_chan: Any,
+    body: CreateCompletionRequest | CreateChatCompletionRequest,
+    body_model: str | None,
+    llama_call: Callable[..., Any],
+    kwargs: dict[str, Any],
+) -> None:
+    """Send the chunks of a call into a channel, as the data of events.
+
+    Args:
+        request: Is asked whether its client has left.
+        inner_send_chan: A sending end of anyio.
+        body: The request's.
+        body_model: The model that it names.
+        llama_call: ``Llama.create_completion`` or the like.
+        kwargs: Its arguments.
+    """
+    async with inner_send_chan:
+        chunks = await asyncio.to_thread(lambda: llama_call(**{**kwargs, "stream": True}))
+        ended = object()
+        while (chunk := await asyncio.to_thread(next, chunks, ended)) is not ended:
+            if await request.is_disconnected():
+                chunks.close()
+                return
+            await inner_send_chan.send({"data": encoded(chunk).decode()})
+        await inner_send_chan.send({"data": "[DONE]"})
+
+
+async def _answer(call: Callable[..., Any], kwargs: dict[str, Any], stream: bool) -> Response:
+    if not stream:
+        return Response(
+            encoded(await asyncio.to_thread(lambda: call(**kwargs))), media_type="application/json"
+        )
+    chunks = await asyncio.to_thread(lambda: call(**kwargs, stream=True))
+    ended = object()
+
+    async def parts() -> AsyncIterator[bytes]:
+        try:
+            while (chunk := await asyncio.to_thread(next, chunks, ended)) is not ended:
+                yield event(chunk)
+            yield DONE
+        finally:
+            chunks.close()
+
+    return EventStream(parts())
+
+
+async def create_completion(request: Request, body: CreateCompletionRequest) -> Response:
+    """Complete one or more prompts."""
+    async for proxy in get_llama_proxy():
+        kwargs: dict[str, Any] = {
+            "prompt": body.prompt, "suffix": body.suffix, "echo": bool(body.echo),
+            "max_tokens": 16 if body.max_tokens is None else body.max_tokens,
+            "logprobs": body.logprobs,
+        }  # fmt: skip
+        llama = await prepare_request_resources(body, proxy, body.model, kwargs)
+        return await _answer(llama.create_completion, kwargs, bool(body.stream))
+    raise AssertionError
+
+
+async def create_chat_completion(
+    request: Request,
+    body: CreateChatCompletionRequest = Body(),  # noqa: B008
+) -> Response:
+    """Answer the last message of a conversation."""
+    async for proxy in get_llama_proxy():
+        kwargs: dict[str, Any] = {
+            "messages": body.messages, "tools": body.tools, "tool_choice": body.tool_choice,
+            "functions": body.functions, "function_call": body.function_call,
+            "response_format": body.response_format, "max_tokens": body.max_tokens,
+        }  # fmt: skip
+        llama = await prepare_request_resources(body, proxy, body.model, kwargs)
+        return await _answer(llama.create_chat_completion, kwargs, bool(body.stream))
+    raise AssertionError
+
+
+async def create_embedding(
+    request: CreateEmbeddingRequest,
+    llama_proxy: Any = Depends(get_llama_proxy),  # noqa: B008
+) -> Any:
+    """Embed one or more texts."""
+    llama = llama_proxy(request.model)
+    return await asyncio.to_thread(lambda: llama.create_embedding(request.input, request.model))
+
+
+async def get_models(llama_proxy: Any = Depends(get_llama_proxy)) -> ModelList:  # noqa: B008
+    """List the models."""
+    data: Any = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "me", "permissions": [],
+         "meta": {}}
+        for name in llama_proxy
+    ]  # fmt: skip
+    return {"object": "list", "data": data}
+
+
+async def tokenize(
+    body: TokenizeInputRequest,
+    llama_proxy: Any = Depends(get_llama_proxy),  # noqa: B008
+) -> TokenizeInputResponse:
+    """Split a text into token ids."""
+    text = body.input.encode("utf-8", "surrogatepass")
+    return TokenizeInputResponse(tokens=llama_proxy(body.model).tokenize(text, special=True))
+
+
+async def count_query_tokens(
+    body: TokenizeInputRequest,
+    llama_proxy: Any = Depends(get_llama_proxy),  # noqa: B008
+) -> TokenizeInputCountResponse:
+    """Count the tokens of a text."""
+    return TokenizeInputCountResponse(count=len((await tokenize(body, llama_proxy)).tokens))
+
+
+async def detokenize(
+    body: DetokenizeInputRequest,
+    llama_proxy: Any = Depends(get_llama_proxy),  # noqa: B008
+) -> DetokenizeInputResponse:
+    """Join token ids to a text."""
+    text = llama_proxy(body.model).detokenize(body.tokens).decode("utf-8", "replace")
+    return DetokenizeInputResponse(text=text)

@@ -1,0 +1,64 @@
+"""``/v1/embeddings`` and ``/v1/rerank``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from ...llama import Llama
+from ..context import Context, ServerContext
+from ..errors import RequestError
+from ..stream import answered
+from ..types import CreateEmbeddingRequest, RerankRequest
+
+router = APIRouter(tags=["OpenAI V1"])
+
+
+async def _computed(
+    request: Request, context: ServerContext, model: str | None, call: Callable[[Llama], Any]
+) -> Response:
+    async def work() -> Any:
+        async with context.registry.lease(model) as runner:
+            return await runner.compute(lambda: call(runner.llama))
+
+    return await answered(request, work())
+
+
+@router.post("/v1/embeddings", summary="Embed texts")
+async def create_embedding(
+    request: Request, body: CreateEmbeddingRequest, context: Context
+) -> Response:
+    """Embed one or more texts."""
+    name = body.model or context.registry.find(body.model).names[0]
+    return await _computed(
+        request, context, body.model,
+        lambda llama: llama.create_embedding(
+            body.input, name, dimensions=body.dimensions,
+            encoding_format=body.encoding_format or "float",
+        ),
+    )  # fmt: skip
+
+
+@router.post("/v1/rerank", summary="Order documents by a query")
+@router.post("/rerank", include_in_schema=False)
+async def rerank(request: Request, body: RerankRequest, context: Context) -> Response:
+    """Order documents by how well they answer a query."""
+    texts = [_text(document) for document in body.documents]
+
+    def call(llama: Llama) -> Any:
+        answer = llama.rerank(
+            body.query, texts, body.top_n, return_documents=bool(body.return_documents)
+        )
+        return {**answer, "model": body.model or answer["model"]}
+
+    return await _computed(request, context, body.model, call)
+
+
+def _text(document: str | dict[str, Any]) -> str:
+    text = document if isinstance(document, str) else document.get("text")
+    if not isinstance(text, str):
+        raise RequestError(400, "a document is a text, or has one", param="documents")
+    return text

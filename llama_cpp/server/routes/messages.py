@@ -1,0 +1,129 @@
+"""``/v1/messages`` and ``/v1/messages/count_tokens``: Anthropic's shape."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import ConfigDict, Field
+from starlette.responses import Response
+
+from ...llama import Llama
+from ..context import Context
+from ..errors import anthropic_shape, described
+from ..messages_shape import MessageBuilder, chat_tool_choice, chat_tools, conversation
+from ..running import PolledJob
+from ..stream import answered, event
+from ..types import Body, Integer, Number
+
+router = APIRouter(tags=["Anthropic"])
+
+
+class CountTokensRequest(Body):
+    """The body of ``/v1/messages/count_tokens``."""
+
+    model: str | None = None
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    system: str | list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: dict[str, Any] | None = None
+    thinking: dict[str, Any] | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"messages": [{"role": "user", "content": "Hi."}]}]}
+    )
+
+
+class CreateMessageRequest(CountTokensRequest):
+    """The body of ``/v1/messages``."""
+
+    max_tokens: Annotated[Integer, Field(ge=1)]
+    metadata: dict[str, Any] | None = None
+    stop_sequences: list[str] | None = Field(None, max_length=64)
+    stream: bool | None = False
+    temperature: Number | None = Field(None, ge=0)
+    top_k: Integer | None = None
+    top_p: Number | None = Field(None, ge=0)
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"max_tokens": 32, "messages": [{"role": "user", "content": "Hi."}]}]
+        }
+    )
+
+
+def _arguments(body: CountTokensRequest) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "messages": conversation(body.system, body.messages),
+        "tools": chat_tools(body.tools),
+        "tool_choice": chat_tool_choice(body.tool_choice),
+        "stream_options": {"include_usage": True},
+    }
+    if (body.tool_choice or {}).get("disable_parallel_tool_use"):
+        arguments["parallel_tool_calls"] = False
+    if body.thinking is not None:
+        arguments["enable_thinking"] = body.thinking.get("type") != "disabled"
+    return arguments
+
+
+@router.post("/v1/messages", summary="Answer, in the shape of the messages API")
+async def create_message(
+    request: Request, body: CreateMessageRequest, context: Context
+) -> Response:
+    """Answer a conversation."""
+    name = body.model or context.registry.find(None).names[0]
+    arguments = {
+        **_arguments(body), "max_tokens": context.capped(body.max_tokens), "model": name,
+        "stop": body.stop_sequences or [],
+    }  # fmt: skip
+    for field in ("temperature", "top_k", "top_p"):
+        if getattr(body, field) is not None:
+            arguments[field] = getattr(body, field)
+    jobs: list[Any] = []
+
+    def call(llama: Llama) -> PolledJob:
+        jobs.append(llama.chat_job(**arguments))
+        job: PolledJob = jobs[0]
+        return job
+
+    def stop_string() -> str | None:
+        found: str | None = jobs[0].begin().choices[0].builder.stop_string
+        return found if found in (body.stop_sequences or ()) else None
+
+    builder = MessageBuilder(name, stop_string)
+
+    async def events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
+        try:
+            for each in builder.begin(len(jobs[0].prompt)):
+                yield event(each, each["type"])
+            async for chunks in parts:
+                made = [each for chunk in chunks for each in builder.add(chunk)]
+                made = made if chunks else [{"type": "ping"}]
+                yield b"".join(event(each, each["type"]) for each in made)
+            yield b"".join(event(each, each["type"]) for each in builder.finish())
+        finally:
+            await parts.aclose()  # type: ignore[attr-defined]  # they are generators
+
+    def failed(error: BaseException) -> bytes:
+        status, what, _ = described(error)
+        return event(anthropic_shape(what, status), "error")
+
+    return await context.generate(
+        request, body.model, call, stream=bool(body.stream), shape=builder.whole, events=events,
+        failed=failed,
+    )  # fmt: skip
+
+
+@router.post("/v1/messages/count_tokens", summary="Count the tokens of a conversation")
+async def count_tokens(request: Request, body: CountTokensRequest, context: Context) -> Response:
+    """Count the tokens that a conversation would be sent to the model as."""
+    arguments = _arguments(body)
+
+    async def work() -> dict[str, int]:
+        async with context.registry.lease(body.model) as runner:
+            llama = runner.llama
+            count = await runner.in_thread(lambda: len(llama.chat_job(**arguments).prompt))
+            return {"input_tokens": count}
+
+    return await answered(request, work())

@@ -1,0 +1,69 @@
+"""``/health``, ``/metrics``, ``/props`` and ``/slots``: how the server is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import PlainTextResponse, Response
+
+from ... import __version__
+from ..context import Context, ServerContext
+
+router = APIRouter(tags=["Monitoring"])
+
+
+@router.get("/health", summary="Whether the server answers")
+@router.get("/v1/health", include_in_schema=False)
+async def health() -> dict[str, str]:
+    """Say that the server answers."""
+    return {"status": "ok"}
+
+
+@router.get("/metrics", summary="Metrics, for Prometheus", response_class=PlainTextResponse)
+async def metrics(context: Context) -> Response:
+    """Tell what was done, in Prometheus's text format."""
+    return Response(context.monitor.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/slots", summary="What is decoded")
+async def slots(context: Context) -> list[dict[str, Any]]:
+    """List the sequences of all loaded models."""
+    return [
+        {
+            "id": slot.id,
+            "model": name,
+            "is_processing": slot.request is not None,
+            "n_ctx": runner.llama.n_ctx(),
+            "n_tokens": slot.n_cached,
+            "n_decoded": slot.request.n_generated if slot.request is not None else 0,
+        }
+        for name, runner in context.registry.runners.items()
+        if not runner.llama._vocab_only
+        for slot in runner.llama._engine.slots
+    ]
+
+
+@router.get("/props", summary="What the default model is like")
+async def props(context: Context) -> dict[str, Any]:
+    """Describe the default model and the server."""
+    async with context.registry.lease(None) as runner:
+        llama = runner.llama
+        return {
+            "model_path": llama.model_path,
+            "model_alias": context.registry.models[0].names[0],
+            "total_slots": 0 if llama._vocab_only else len(llama._engine.slots),
+            "default_generation_settings": {"n_ctx": 0 if llama._vocab_only else llama.n_ctx()},
+            "chat_template": llama.metadata.get("tokenizer.chat_template", ""),
+            "version": __version__,
+        }
+
+
+def counts(context: ServerContext) -> tuple[int, int]:
+    """How many requests are decoded, and how many wait."""
+    active = processing = 0
+    for runner in context.registry.runners.values():
+        active += runner.n_active
+        if not runner.llama._vocab_only:
+            processing += sum(slot.request is not None for slot in runner.llama._engine.slots)
+    return processing, max(0, active - processing)

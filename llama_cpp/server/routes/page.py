@@ -1,0 +1,46 @@
+"""The page to chat on."""
+
+from __future__ import annotations
+
+import mimetypes
+from importlib.resources import files
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from ..errors import RequestError
+
+router = APIRouter(include_in_schema=False)
+
+_POLICY = (
+    "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'none'"
+)
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html"}
+
+
+@router.get("/")
+async def page() -> Response:
+    """The page."""
+    return _file("index.html")
+
+
+@router.get("/web/{name}")
+async def part(name: str) -> Response:
+    """A part of the page."""
+    return _file(name)
+
+
+def _file(name: str) -> Response:
+    folder = files("llama_cpp.server") / "web"
+    # Only names that the folder lists, so that no path leads out of it.
+    found = next((each for each in folder.iterdir() if each.name == name and each.is_file()), None)
+    if found is None:
+        raise RequestError(404, f"there is no file {name!r}")
+    suffix = f".{name.rpartition('.')[2]}"
+    kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response(
+        found.read_bytes(),
+        media_type=kind,
+        headers={"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"},
+    )

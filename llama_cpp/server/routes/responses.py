@@ -1,0 +1,124 @@
+"""``/v1/responses``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import ConfigDict, Field
+from starlette.responses import Response
+
+from ...llama import Llama
+from ..context import Context
+from ..errors import RequestError, described
+from ..responses_input import chat_response_format, chat_tool_choice, chat_tools, conversation
+from ..responses_output import ResponseBuilder
+from ..running import PolledJob
+from ..stream import PING, event
+from ..types import Body, Integer, Number
+
+router = APIRouter(tags=["OpenAI V1"])
+
+
+class CreateResponseRequest(Body):
+    """The body of ``/v1/responses``."""
+
+    model: str | None = None
+    input: str | list[dict[str, Any]] = Field(description="A text, or items.")
+    instructions: str | None = None
+    max_output_tokens: Annotated[Integer, Field(ge=1)] | None = None
+    metadata: dict[str, str] | None = None
+    parallel_tool_calls: bool | None = None
+    previous_response_id: str | None = None
+    reasoning: dict[str, Any] | None = None
+    store: bool | None = None
+    stream: bool | None = False
+    temperature: Number | None = Field(None, ge=0)
+    text: dict[str, Any] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
+    top_p: Number | None = Field(None, ge=0)
+    truncation: str | None = None
+    user: str | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": "Name a colour."}]})
+
+
+@router.post("/v1/responses", summary="Answer, in the shape of the responses API")
+async def create_response(
+    request: Request, body: CreateResponseRequest, context: Context
+) -> Response:
+    """Answer a text or items; nothing is stored."""
+    if body.previous_response_id is not None:
+        raise RequestError(
+            400, "responses are not stored: send the whole conversation as input",
+            param="previous_response_id",
+        )  # fmt: skip
+    name = body.model or context.registry.find(None).names[0]
+    arguments: dict[str, Any] = {
+        "messages": conversation(body.input, body.instructions),
+        "tools": chat_tools(body.tools),
+        "tool_choice": chat_tool_choice(body.tool_choice),
+        "parallel_tool_calls": body.parallel_tool_calls,
+        "response_format": chat_response_format(body.text),
+        "max_tokens": context.capped(body.max_output_tokens),
+        "model": name,
+        "stream_options": {"include_usage": True},
+    }
+    for field in ("temperature", "top_p"):
+        if getattr(body, field) is not None:
+            arguments[field] = getattr(body, field)
+    if body.top_logprobs is not None:
+        arguments |= {"logprobs": True, "top_logprobs": body.top_logprobs}
+    effort = (body.reasoning or {}).get("effort")
+    if effort is not None:
+        arguments["enable_thinking"] = effort != "none"
+    builder = ResponseBuilder(_echoed(body, name))
+
+    def call(llama: Llama) -> PolledJob:
+        return llama.chat_job(**arguments)
+
+    async def events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
+        try:
+            for each in builder.begin():
+                yield event(each, each["type"])
+            async for chunks in parts:
+                made = [each for chunk in chunks for each in builder.add(chunk)]
+                yield b"".join(event(each, each["type"]) for each in made) if chunks else PING
+            for each in builder.finish():
+                yield event(each, each["type"])
+        finally:
+            await parts.aclose()  # type: ignore[attr-defined]  # they are generators
+
+    def failed(error: BaseException) -> bytes:
+        made = builder.fail(described(error)[1])
+        return b"".join(event(each, each["type"]) for each in made)
+
+    return await context.generate(
+        request, body.model, call, stream=bool(body.stream), shape=builder.whole, events=events,
+        failed=failed,
+    )  # fmt: skip
+
+
+def _echoed(body: CreateResponseRequest, model: str) -> dict[str, Any]:
+    """What the response repeats of the request, with the defaults that counted."""
+    return {
+        "model": model,
+        "instructions": body.instructions,
+        "max_output_tokens": body.max_output_tokens,
+        "metadata": body.metadata or {},
+        "parallel_tool_calls": body.parallel_tool_calls is not False,
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None, **(body.reasoning or {})},
+        "store": False,
+        "temperature": 0.2 if body.temperature is None else body.temperature,
+        "text": {"format": {"type": "text"}, **(body.text or {})},
+        "tool_choice": body.tool_choice or "auto",
+        "tools": [{"strict": False, "parameters": {}, **tool} for tool in body.tools or ()],
+        "top_logprobs": body.top_logprobs or 0,
+        "top_p": 0.95 if body.top_p is None else body.top_p,
+        "truncation": body.truncation or "disabled",
+        "user": body.user,
+    }

@@ -1,0 +1,119 @@
+"""``Running``: a generation that the engine's thread works on, as the event loop sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from ..generation import Run
+
+if TYPE_CHECKING:
+    from .runner import ModelRunner
+
+
+class PolledJob(Protocol):
+    """A call of ``Llama`` that is asked for what there is."""
+
+    def begin(self) -> Run:
+        """Begin the texts, once."""
+
+    def result(self) -> Any:
+        """Return the whole answer."""
+
+    def polled_chunks(self) -> Iterator[Any]:
+        """Yield parts, and None where there is nothing yet."""
+
+    def cancel(self) -> None:
+        """Stop, from any thread."""
+
+
+class Running:
+    """One call, from its first step to its last.
+
+    Args:
+        runner: Works on it.
+        job: The call, which has begun.
+    """
+
+    def __init__(self, runner: ModelRunner, job: PolledJob) -> None:
+        self._runner = runner
+        self._job = job
+        self.run = job.begin()
+        self.news = asyncio.Event()
+        self.started = time.monotonic()
+        self.first: float | None = None
+        self._error: Exception | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is something to take."""
+        return self._error is not None or self.run.is_ready
+
+    def fail(self, error: Exception) -> None:
+        """End it: the engine cannot go on."""
+        self._error = error
+        self.news.set()
+
+    async def result(self) -> Any:
+        """Wait for the whole answer.
+
+        Raises:
+            Exception: What went wrong; a cancelled task stops the generation.
+        """
+        try:
+            while not self.run.is_finished:
+                await self._wait()
+            return await self._runner.in_thread(self._job.result)
+        finally:
+            self._end()
+
+    async def chunks(self, ping_seconds: float | None = None) -> AsyncIterator[list[Any]]:
+        """Yield what came with each step; nothing but an empty list after a quiet while.
+
+        Args:
+            ping_seconds: How long a quiet while is; None: never.
+        """
+        chunks = cast("Any", self._job.polled_chunks())
+        try:
+            while True:
+                there = []
+                for chunk in chunks:
+                    if chunk is None:
+                        break
+                    there.append(chunk)
+                else:
+                    if there:
+                        yield there
+                    return
+                if there:
+                    yield there
+                if not self.is_ready:
+                    try:
+                        await asyncio.wait_for(self._wait(), ping_seconds)
+                    except asyncio.TimeoutError:
+                        yield []
+        finally:
+            chunks.close()
+            self._end()
+
+    async def _wait(self) -> None:
+        self.news.clear()
+        if not self.is_ready:
+            await self.news.wait()
+        if self._error is not None:
+            raise self._error
+        if self.first is None:
+            self.first = time.monotonic()
+
+    def _end(self) -> None:
+        self._job.cancel()
+        self._runner.forget(self)
+
+
+def prepared(call: Callable[[], PolledJob]) -> PolledJob:
+    """Make a call and begin it, on a thread: prompts take a while to render and tokenize."""
+    job = call()
+    job.begin()
+    return job

@@ -1,0 +1,44 @@
+"""``serve``: runs the application by uvicorn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import uvicorn
+
+from .app import create_app
+from .settings import ModelSettings, ServerSettings
+
+_LOGGER = logging.getLogger("llama_cpp.server")
+
+
+def serve(server: ServerSettings, models: Sequence[ModelSettings]) -> None:
+    """Serve until a signal comes; what runs then is finished first, new requests are refused.
+
+    Args:
+        server: The server.
+        models: The first one is the default.
+
+    Raises:
+        LlamaError: A model cannot be loaded, or the settings let everybody in by mistake.
+    """
+    app = create_app(server_settings=server, model_settings=list(models))
+    if server.interrupt_requests:
+        _LOGGER.info("interrupt_requests has no effect: requests are decoded together")
+    config = uvicorn.Config(
+        app,
+        host=server.host,
+        port=server.port,
+        ssl_keyfile=server.ssl_keyfile,
+        ssl_certfile=server.ssl_certfile,
+        root_path=server.root_path,
+        access_log=False,  # ours tells more
+        log_level="warning" if not server.access_log else "info",
+        timeout_graceful_shutdown=server.shutdown_seconds,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=64 << 10,
+        ws="none",
+        server_header=False,
+    )
+    uvicorn.Server(config).run()

@@ -1,0 +1,224 @@
+"""What can be set: by flags, environment variables and a file of configuration."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing_extensions import Self
+
+from .. import llama_cpp as raw
+from ..errors import InvalidArgumentError
+
+__all__ = ["ConfigFileSettings", "ModelSettings", "ServerSettings", "Settings"]
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+_CONFIG = SettingsConfigDict(extra="ignore", protected_namespaces=(), populate_by_name=True)
+
+
+class ModelSettings(BaseSettings):
+    """One model. The fields are arguments of ``Llama`` where nothing else is said."""
+
+    model_config = _CONFIG
+
+    model: str = Field(description="The path of the model; with hf_model_repo_id, its file name.")
+    model_alias: str | None = Field(
+        None, description="What requests call the model; several names with commas between them."
+    )
+    n_gpu_layers: int | str = Field(
+        0, description='Layers to put on the GPU, -1 for all, "auto" for as many as fit.'
+    )
+    split_mode: int = Field(raw.LLAMA_SPLIT_MODE_LAYER, description="LLAMA_SPLIT_MODE_*.")
+    main_gpu: int = Field(0, ge=0, description="The GPU to use alone.")
+    tensor_split: list[float] | None = Field(None, description="Shares of the GPUs.")
+    vocab_only: bool = Field(False, description="Load only the vocabulary.")
+    use_mmap: bool = Field(True, description="Map the file into memory.")
+    use_mlock: bool = Field(False, description="Keep the weights from being swapped out.")
+    kv_overrides: list[str] | None = Field(
+        None, description="Metadata that replaces the file's: key=type:value, type int, float, "
+        "bool or str."
+    )  # fmt: skip
+    rpc_servers: str | None = Field(None, description="RPC servers, with commas between them.")
+    seed: int = Field(raw.LLAMA_DEFAULT_SEED, description="Of the random choices; -1: random.")
+    n_ctx: int = Field(2048, ge=0, description="Tokens of one sequence; 0: the model's.")
+    n_batch: int = Field(512, ge=1, description="Tokens in one call of the engine.")
+    n_ubatch: int = Field(512, ge=1, description="Tokens in one graph.")
+    n_threads: int | None = Field(
+        None, ge=-1, description="Threads for single tokens; -1: all that there are."
+    )
+    n_threads_batch: int | None = Field(
+        None, ge=-1, description="Threads for prompts; -1: all that there are."
+    )
+    rope_scaling_type: int = Field(
+        raw.LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED, description="LLAMA_ROPE_SCALING_TYPE_*."
+    )
+    rope_freq_base: float = Field(0.0, description="RoPE base frequency.")
+    rope_freq_scale: float = Field(0.0, description="RoPE frequency scaling factor.")
+    yarn_ext_factor: float = Field(-1.0, description="YaRN extrapolation mix factor.")
+    yarn_attn_factor: float = Field(1.0, description="YaRN magnitude scaling factor.")
+    yarn_beta_fast: float = Field(32.0, description="YaRN low correction dimension.")
+    yarn_beta_slow: float = Field(1.0, description="YaRN high correction dimension.")
+    yarn_orig_ctx: int = Field(0, description="YaRN original context size.")
+    mul_mat_q: bool = Field(True, description="Without effect: the engine decides.")
+    logits_all: bool = Field(False, description="Without effect: log-probabilities need it not.")
+    embedding: bool = Field(False, description="Whether the model is for embeddings only.")
+    offload_kqv: bool = Field(True, description="Keep the KV cache on the GPU.")
+    flash_attn: bool | Literal["auto"] = Field(False, description="Flash attention.")
+    last_n_tokens_size: int = Field(64, ge=0, description="Tokens that penalties look back.")
+    lora_base: str | None = Field(None, description="Without effect.")
+    lora_path: str | None = Field(None, description="A LoRA adapter.")
+    lora_scale: float = Field(1.0, description="Scale of the LoRA adapter.")
+    lora_adapters: dict[str, str] | None = Field(
+        None, description="Further LoRA adapters for requests with lora: paths by name."
+    )
+    numa: bool | int = Field(False, description="NUMA strategy.")
+    chat_format: str | None = Field(None, description="A chat format in place of the template.")
+    chat_template: str | None = Field(None, description="A Jinja chat template, or its file.")
+    clip_model_path: str | None = Field(None, description="The projector of images and sounds.")
+    cache: bool = Field(False, description="Keep states of prompts in a cache.")
+    cache_type: Literal["ram", "disk"] = Field("ram", description="Where to keep them.")
+    cache_size: int = Field(2 << 30, ge=1, description="Bytes of the cache.")
+    hf_tokenizer_config_path: str | None = Field(
+        None, description="The tokenizer_config.json of Hugging Face whose chat template to use."
+    )
+    hf_pretrained_model_name_or_path: str | None = Field(
+        None, description="Hugging Face's tokenizer to use."
+    )
+    hf_model_repo_id: str | None = Field(None, description="Download the model from this repo.")
+    draft_model: str | None = Field(
+        None, description='A draft model: a path, "ngram", or "prompt-lookup-decoding".'
+    )
+    draft_model_num_pred_tokens: int = Field(10, ge=1, description="Tokens to guess.")
+    type_k: int | None = Field(None, description="GGML_TYPE_* of the K cache.")
+    type_v: int | None = Field(None, description="GGML_TYPE_* of the V cache.")
+    pooling_type: int = Field(
+        raw.LLAMA_POOLING_TYPE_UNSPECIFIED, description="LLAMA_POOLING_TYPE_*."
+    )
+    n_parallel: int = Field(4, ge=1, le=256, description="Requests that are decoded together.")
+    context_shift: bool = Field(False, description="Go on when a context is full.")
+    poll: int = Field(50, ge=0, le=100, description="How eagerly threads look for work.")
+    verbose: bool = Field(False, description="Log all that the engine says.")
+
+    @model_validator(mode="after")
+    def set_dynamic_defaults(self) -> Self:
+        """Let -1 threads be all that the machine has, as llama-cpp-python does."""
+        if self.n_threads == -1:
+            self.n_threads = multiprocessing.cpu_count()
+        if self.n_threads_batch == -1:
+            self.n_threads_batch = multiprocessing.cpu_count()
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """What requests may call the model; the first is the one that answers tell."""
+        aliases = [part.strip() for part in (self.model_alias or "").split(",") if part.strip()]
+        return aliases or [self.model]
+
+
+class ServerSettings(BaseSettings):
+    """The server."""
+
+    model_config = _CONFIG
+
+    host: str = Field("localhost", description="The address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0: any.")
+    ssl_keyfile: str | None = Field(None, description="The key file for HTTPS.")
+    ssl_certfile: str | None = Field(None, description="The certificate for HTTPS.")
+    api_key: str | None = Field(
+        None, description="What clients have to send; several keys with commas between them."
+    )
+    api_key_file: str | None = Field(None, description="A file with a key in each line.")
+    interrupt_requests: bool = Field(
+        False, description="Without effect: requests are decoded together and none is cut off."
+    )
+    disable_ping_events: bool = Field(False, description="Send no comments in quiet streams.")
+    ping_seconds: float = Field(15.0, gt=0, description="How quiet a stream may be.")
+    root_path: str = Field("", description="The path that a proxy strips.")
+    allow_unauthenticated: bool = Field(
+        False, description="Listen on other addresses than loopback without a key."
+    )
+    allowed_hosts: list[str] = Field(
+        [], description="Host names that requests may be for, besides the server's own."
+    )
+    cors_allow_origins: list[str] = Field(
+        [], description='Origins whose pages may use the server; "*" for all.'
+    )
+    max_queue: int = Field(256, ge=0, description="Requests that may wait for each model.")
+    max_body_bytes: int = Field(32 << 20, ge=1, description="The largest body of a request.")
+    max_tokens_limit: int | None = Field(None, ge=1, description="The most tokens of an answer.")
+    idle_unload_seconds: float | None = Field(
+        None, gt=0, description="Unload a model that was not used for so long."
+    )
+    models_memory_limit: int | None = Field(
+        None, ge=1, description="Bytes that loaded models may take together."
+    )
+    shutdown_seconds: int = Field(30, ge=0, description="How long to finish what runs at the end.")
+    allow_media_urls: bool = Field(
+        False, description="Fetch images and sounds from public addresses that requests name."
+    )
+    access_log: bool = Field(True, description="Log each request.")
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys that clients may send."""
+        keys = [part.strip() for part in (self.api_key or "").split(",")]
+        if self.api_key_file is not None:
+            keys += [line.strip() for line in Path(self.api_key_file).read_text().splitlines()]
+        keys = [key for key in keys if key]
+        if not keys and (self.api_key is not None or self.api_key_file is not None):
+            raise InvalidArgumentError("there is no key in api_key or api_key_file")
+        return keys
+
+    def check_safe(self) -> None:
+        """Refuse to let everybody in by mistake.
+
+        Raises:
+            InvalidArgumentError: Others reach the server, and need no key.
+        """
+        if self.host in LOOPBACK or self.allow_unauthenticated or self.keys:
+            return
+        raise InvalidArgumentError(
+            f"host={self.host} lets other machines in: set api_key or api_key_file, or "
+            "allow_unauthenticated=true if that is meant"
+        )
+
+
+class Settings(ServerSettings, ModelSettings):
+    """The server and one model."""
+
+
+class ConfigFileSettings(ServerSettings):
+    """The server and any number of models, in a file.
+
+    The first model is the default.
+    """
+
+    models: list[ModelSettings] = Field(min_length=1, description="The models.")
+
+    @classmethod
+    def from_file(cls, path: str) -> Self:
+        """Read JSON, or YAML from a file that is called ``.yaml`` or ``.yml``.
+
+        Raises:
+            InvalidArgumentError: The file cannot be read or holds something else.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+            if path.endswith((".yaml", ".yml")):
+                import yaml
+
+                values = yaml.safe_load(text)
+            else:
+                values = json.loads(text)
+        except (OSError, ValueError) as error:
+            raise InvalidArgumentError(f"config_file={path} cannot be read: {error}") from None
+        except Exception as error:  # yaml has a tree of errors of its own
+            raise InvalidArgumentError(f"config_file={path} is no YAML: {error}") from None
+        if not isinstance(values, dict):
+            raise InvalidArgumentError(f"config_file={path} must hold a mapping")
+        return cls.model_validate(values)

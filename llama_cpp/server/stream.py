@@ -1,0 +1,128 @@
+"""Answers that come in parts, as server-sent events; answers to clients that may leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from .errors import described
+
+T = TypeVar("T")
+
+PING = b": ping\n\n"
+DONE = b"data: [DONE]\n\n"
+_LEAST_LOGPROB = -9999.0
+"""What OpenAI tells where the logarithm is of zero."""
+
+
+def encoded(value: Any) -> bytes:
+    """Write JSON, in which there is no infinity."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        text = json.dumps(_finite(value), ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else _LEAST_LOGPROB
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def event(data: Any, name: str | None = None) -> bytes:
+    """Write one server-sent event."""
+    head = b"" if name is None else b"event: " + name.encode() + b"\n"
+    return head + b"data: " + encoded(data) + b"\n\n"
+
+
+class JSONAnswer(Response):
+    """A JSON response."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Write the body."""
+        return encoded(content)
+
+
+class EventStream(Response):
+    """Server-sent events, until they end or the client leaves.
+
+    Args:
+        parts: Bytes of whole events.
+        failed: Makes the last event of what went wrong.
+    """
+
+    def __init__(
+        self,
+        parts: AsyncIterator[bytes],
+        failed: Callable[[BaseException], bytes] | None = None,
+    ) -> None:
+        super().__init__(
+            media_type="text/event-stream",
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+        del self.headers["content-length"]
+        self._parts = parts
+        self._failed = failed or failure_event
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        await until_left(receive, self._send(send))
+
+    async def _send(self, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        await send(start)
+        try:
+            async for part in self._parts:
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        except Exception as error:
+            last = {"type": "http.response.body", "body": self._failed(error), "more_body": True}
+            await send(last)
+        finally:
+            await self._parts.aclose()  # type: ignore[attr-defined]  # they are generators
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def failure_event(error: BaseException) -> bytes:
+    """The event of what went wrong in the middle of an answer."""
+    return event({"error": described(error)[1]})
+
+
+async def until_left(receive: Receive, work: Awaitable[T]) -> T | None:
+    """Wait for work, which is cancelled when the client leaves."""
+    task = asyncio.ensure_future(work)
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    watcher = asyncio.create_task(watch())
+    try:
+        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        return None
+    finally:
+        watcher.cancel()
+        task.cancel()
+        # Its end gives the slot back, and nobody else waits for that.
+        await asyncio.gather(task, watcher, return_exceptions=True)
+
+
+async def answered(request: Request, work: Awaitable[Any]) -> Response:
+    """Answer with what work gives; a client that leaves cancels it."""
+    result = await until_left(request.receive, work)
+    if result is None:
+        return Response(status_code=499)  # nobody reads it
+    return result if isinstance(result, Response) else JSONAnswer(result)

@@ -1,0 +1,247 @@
+"""What requests hold and answers look like, for those that OpenAI's client does not type."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from typing_extensions import TypedDict
+
+__all__ = [
+    "ChatCompletionRequestMessage",
+    "CreateChatCompletionRequest",
+    "CreateCompletionRequest",
+    "CreateEmbeddingRequest",
+    "DetokenizeInputRequest",
+    "DetokenizeInputResponse",
+    "ModelData",
+    "ModelList",
+    "TokenizeInputCountResponse",
+    "TokenizeInputRequest",
+    "TokenizeInputResponse",
+]
+
+INT32_MAX = 2**31 - 1
+
+Token: TypeAlias = Annotated[int, Field(ge=0, le=INT32_MAX)]
+Count: TypeAlias = Annotated[int, Field(ge=0, le=INT32_MAX)]
+Integer: TypeAlias = Annotated[int, Field(ge=-INT32_MAX, le=INT32_MAX)]
+Seed: TypeAlias = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
+
+
+class Body(BaseModel):
+    """A request's body: unknown fields are ignored, NaN is refused, True is no number."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("a number, not true or false")
+    return value
+
+
+Number: TypeAlias = Annotated[float, BeforeValidator(_no_bool)]
+
+
+class StreamOptions(Body):
+    """What a stream tells besides the text."""
+
+    include_usage: bool | None = None
+
+
+class Sampling(Body):
+    """How tokens are chosen: see ``SamplingParams``; None takes the default."""
+
+    temperature: Number | None = Field(None, ge=0)
+    top_p: Number | None = Field(None, ge=0)
+    top_k: Integer | None = None
+    min_p: Number | None = Field(None, ge=0)
+    typical_p: Number | None = Field(None, ge=0)
+    frequency_penalty: Number | None = None
+    presence_penalty: Number | None = None
+    repeat_penalty: Number | None = Field(None, ge=0)
+    mirostat_mode: Annotated[int, Field(ge=0, le=2)] | None = None
+    mirostat_tau: Number | None = Field(None, ge=0)
+    mirostat_eta: Number | None = Field(None, ge=0)
+    tfs_z: Number | None = Field(None, description="Without effect.")
+    dynatemp_range: Number | None = Field(None, ge=0)
+    dynatemp_exponent: Number | None = Field(None, ge=0)
+    top_n_sigma: Number | None = None
+    xtc_probability: Number | None = Field(None, ge=0, le=1)
+    xtc_threshold: Number | None = Field(None, ge=0, le=1)
+    dry_multiplier: Number | None = Field(None, ge=0)
+    dry_base: Number | None = Field(None, ge=0)
+    dry_allowed_length: Count | None = None
+    dry_penalty_last_n: Integer | None = Field(None, ge=-1)
+    dry_sequence_breakers: list[str] | None = Field(None, max_length=64)
+    penalty_last_n: Integer | None = Field(None, ge=-1)
+    ignore_eos: bool | None = None
+    samplers: list[str] | None = Field(None, max_length=64)
+    seed: Seed | None = None
+    logit_bias: dict[str, Number] | None = Field(None, description="Added to logits, by token.")
+    logit_bias_type: Literal["input_ids", "tokens"] | None = Field(
+        None, description="Whether the keys of logit_bias are ids or texts."
+    )
+    min_tokens: Count | None = Field(None, description="No end before so many tokens.")
+    lora: dict[str, Number] | None = Field(None, description="Scales of LoRA adapters, by name.")
+
+
+class Generating(Sampling):
+    """What completions and chats have in common."""
+
+    model: str | None = Field(None, description="Which model; with one any name will do.")
+    max_tokens: Integer | None = Field(None, description="Tokens to generate at most.")
+    stop: str | list[str] | None = None
+    stream: bool | None = False
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = 1
+    user: str | None = None
+    grammar: str | None = Field(None, description="GBNF that the text has to follow.")
+
+
+class CreateCompletionRequest(Generating):
+    """The body of ``/v1/completions``."""
+
+    prompt: str | list[str] | list[Token] | list[list[Token]] = Field(
+        "", description="What to complete: texts or token ids."
+    )
+    suffix: str | None = Field(None, description="What comes after the text to write.")
+    max_tokens: Integer | None = 16
+    echo: bool | None = Field(False, description="Whether the prompt is part of the text.")
+    logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=128)] | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"prompt": "Q: What is the capital of France? A:", "stop": ["\n"]}]
+        }
+    )
+
+
+class CreateChatCompletionRequest(Generating):
+    """The body of ``/v1/chat/completions``."""
+
+    messages: list[dict[str, Any]] = Field(min_length=1, description="The conversation.")
+    functions: list[dict[str, Any]] | None = None
+    function_call: str | dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    max_completion_tokens: Integer | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
+    response_format: dict[str, Any] | None = None
+    reasoning_format: str | None = None
+    reasoning_effort: str | None = None
+    enable_thinking: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    continue_final_message: bool | str | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"messages": [{"role": "user", "content": "Name a colour."}]}]
+        }
+    )
+
+
+class CreateEmbeddingRequest(Body):
+    """The body of ``/v1/embeddings``."""
+
+    model: str | None = None
+    input: str | list[str] | list[Token] | list[list[Token]] = Field(
+        description="Texts or token ids."
+    )
+    dimensions: Annotated[int, Field(ge=1, le=INT32_MAX)] | None = None
+    encoding_format: Literal["float", "base64"] | None = "float"
+    user: str | None = None
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["a text", "another"]}]})
+
+
+class RerankRequest(Body):
+    """The body of ``/v1/rerank``."""
+
+    model: str | None = None
+    query: str
+    documents: list[str | dict[str, Any]] = Field(min_length=1)
+    top_n: Annotated[int, Field(ge=1, le=INT32_MAX)] | None = None
+    return_documents: bool | None = None
+
+
+class ModelData(TypedDict):
+    """A model of the list."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    permissions: list[str]
+    meta: dict[str, Any]
+
+
+class ModelList(TypedDict):
+    """The answer of ``/v1/models``."""
+
+    object: Literal["list"]
+    data: list[ModelData]
+
+
+class TokenizeInputRequest(Body):
+    """A text to tokenize."""
+
+    model: str | None = None
+    input: str
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": "How many tokens?"}]})
+
+
+class TokenizeInputResponse(BaseModel):
+    """Its tokens."""
+
+    tokens: list[int]
+
+
+class TokenizeInputCountResponse(BaseModel):
+    """How many tokens it has."""
+
+    count: int
+
+
+class DetokenizeInputRequest(Body):
+    """Token ids to join."""
+
+    model: str | None = None
+    tokens: list[Token]
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tokens": [15, 16]}]})
+
+
+class DetokenizeInputResponse(BaseModel):
+    """Their text."""
+
+    text: str
+
+
+class TokenizeRequest(Body):
+    """The body of llama-server's ``/tokenize``."""
+
+    content: str
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+    model: str | None = None
+
+
+class DetokenizeRequest(Body):
+    """The body of llama-server's ``/detokenize``."""
+
+    tokens: list[Token]
+    model: str | None = None
+
+
+class ChatCompletionRequestMessage(BaseModel):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant", "developer", "tool", "function"] = "user"
+    content: str | list[dict[str, Any]] | None = ""
