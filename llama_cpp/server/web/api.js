@@ -71,6 +71,7 @@ export async function* streamChat(body, signal) {
   const response = await request("v1/chat/completions", { body, signal });
   try {
     for await (const data of events(response.body)) {
+      signal.throwIfAborted();
       if (data === "[DONE]") return;
       let chunk;
       try {

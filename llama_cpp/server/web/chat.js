@@ -4,7 +4,7 @@ import { button, element, toast } from "./dom.js";
 import { ReplyView, UserView } from "./messages.js";
 import { addChunk, isEmpty, newReply, requestMessages } from "./reply.js";
 import { saveConversation } from "./store.js";
-import { hideAlternatives } from "./tokens.js";
+import { moveAlternatives } from "./tokens.js";
 
 const TITLE_LENGTH = 60;
 
@@ -25,7 +25,7 @@ export class Chat {
       const { scrollHeight, scrollTop, clientHeight } = this.scroller;
       this.follows = scrollHeight - scrollTop - clientHeight < 40;
       this.toEnd.hidden = this.follows;
-      hideAlternatives();
+      moveAlternatives();
     });
     this.toEnd.addEventListener("click", () => this.scrollToEnd());
   }

@@ -48,6 +48,7 @@ export class MarkdownView {
     if (shown?.raw === block.raw) return;
     // Code keeps its element, and with it the focus of the button and the scroll position.
     if (shown && shown.kind === "code" && block.kind === "code") {
+      shown.node.querySelector("span").textContent = block.language;
       shown.node.querySelector("code").textContent = block.text;
       shown.raw = block.raw;
       return;
@@ -102,7 +103,8 @@ function interrupts(lines, at) {
 }
 
 function readCode(lines, start) {
-  const [, fence, language] = FENCE.exec(lines[start]);
+  const [, fence, info] = FENCE.exec(lines[start]);
+  const language = info || "text";
   const indent = lines[start].search(/\S/);
   let end = start + 1;
   const closes = (line) => line.trim().startsWith(fence) && !line.replaceAll(fence[0], "").trim();
@@ -110,11 +112,11 @@ function readCode(lines, start) {
   const text = lines.slice(start + 1, end).map((line) => unindent(line, indent)).join("\n");
   const build = () => {
     const code = element("code", {}, text);
-    const bar = element("div", { class: "code-bar" }, element("span", {}, language || "text"),
+    const bar = element("div", { class: "code-bar" }, element("span", {}, language),
       copyButton(() => code.textContent));
     return element("div", { class: "code" }, bar, element("pre", { tabindex: 0 }, code));
   };
-  return { kind: "code", end: Math.min(end + 1, lines.length), build, text };
+  return { kind: "code", end: Math.min(end + 1, lines.length), build, text, language };
 }
 
 function readQuote(lines, start, depth) {

@@ -62,11 +62,13 @@ export class MetricsPanel {
   }
 
   showSlots(slots) {
+    const isOfSeveral = new Set(slots.map(({ model }) => model)).size > 1;
     this.slots.replaceChildren(...slots.map((slot) => {
       const bar = element("span", { class: "bar" });
       bar.style.setProperty("--share", slot.n_ctx ? (slot.n_tokens ?? 0) / slot.n_ctx : 0);
       return element("li", { class: slot.is_processing ? "running" : null },
-        element("div", { class: "row" }, element("span", {}, `Slot ${slot.id}`),
+        element("div", { class: "row" }, element("span", {},
+          `Slot ${slot.id}${isOfSeveral ? ` of ${slot.model}` : ""}`),
           element("span", { class: "note" },
             slot.is_processing ? `busy, ${slot.n_decoded ?? 0} generated` : "idle")),
         bar, element("span", { class: "note" },

@@ -63,9 +63,16 @@ export class TokenView {
   }
 }
 
+const described = () => document.querySelector("[aria-describedby=alternatives]");
+
 export function hideAlternatives() {
   popover().hidden = true;
-  document.querySelector("[aria-describedby=alternatives]")?.removeAttribute("aria-describedby");
+  described()?.removeAttribute("aria-describedby");
+}
+
+/** Keeps to the token when that is scrolled, as going on by keys does. */
+export function moveAlternatives() {
+  if (described()) place(described());
 }
 
 function row(text, logprob, isChosen) {
