@@ -15,6 +15,7 @@ export class Chat {
     this.onchange = onchange;
     this.runs = new Map();
     this.failures = new Map();
+    this.forgotten = new WeakSet();
     this.list = document.getElementById("messages");
     this.scroller = document.getElementById("scroller");
     this.toEnd = document.getElementById("to-end");
@@ -28,6 +29,7 @@ export class Chat {
       moveAlternatives();
     });
     this.toEnd.addEventListener("click", () => this.scrollToEnd());
+    new ResizeObserver(() => this.follows && this.scrollToEnd()).observe(this.scroller);
   }
 
   open(conversation) {
@@ -51,6 +53,12 @@ export class Chat {
 
   stop(conversation = this.conversation) {
     this.runs.get(conversation.id)?.abort();
+  }
+
+  /** Lets go of a removed conversation: what still comes in for it does not bring it back. */
+  forget(conversation) {
+    this.forgotten.add(conversation);
+    this.stop(conversation);
   }
 
   async answer(conversation) {
@@ -130,6 +138,7 @@ export class Chat {
   }
 
   changed(conversation) {
+    if (this.forgotten.has(conversation)) return;
     conversation.updated = Date.now();
     if (!saveConversation(conversation)) {
       toast("This browser has no room left: the conversation is not kept.");

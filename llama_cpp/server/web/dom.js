@@ -40,18 +40,28 @@ export function iconButton(name, label, onclick, attributes = {}) {
 /** A button that copies what `text()` gives, and says so. */
 export function copyButton(text) {
   const node = button("Copy", async () => {
-    try {
-      await navigator.clipboard.writeText(text());
-      node.textContent = "Copied";
-    } catch {
-      node.textContent = "Not allowed";
-    }
+    node.textContent = (await copy(text())) ? "Copied" : "Not allowed";
     setTimeout(() => { node.textContent = "Copy"; }, 1500);
   });
   return node;
 }
 
-/** A line at the bottom for what was done, and how to undo it. */
+async function copy(text) {
+  if (navigator.clipboard) {
+    return navigator.clipboard.writeText(text).then(() => true, () => false);
+  }
+  // Over plain HTTP from another machine there is only the older way.
+  const field = element("textarea", { value: text, class: "visually-hidden" });
+  const focused = document.activeElement;
+  document.body.append(field);
+  field.select();
+  const isDone = document.execCommand("copy");
+  field.remove();
+  focused?.focus();
+  return isDone;
+}
+
+/** A line at the top for what was done, and how to undo it. */
 export function toast(text, action, onaction) {
   const holder = document.getElementById("toast");
   const hide = () => holder.replaceChildren();

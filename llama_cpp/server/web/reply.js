@@ -68,12 +68,14 @@ export function describe({ stats, finish }) {
 /** The messages of a request. A call that nobody answered is told without a result. */
 export function requestMessages(messages, system) {
   const told = system.trim() ? [{ role: "system", content: system }] : [];
-  for (const { role, content, calls } of messages) {
+  for (const { role, content, calls, reasoning } of messages) {
     if (!calls?.length) {
       told.push({ role, content });
       continue;
     }
-    told.push({ role, content, tool_calls: calls.map((call) => ({ id: call.id, type: "function",
+    // Models that think between calls want to see what they thought; templates of others drop it.
+    const thoughts = reasoning ? { reasoning_content: reasoning } : {};
+    told.push({ role, content, ...thoughts, tool_calls: calls.map((call) => ({ id: call.id, type: "function",
       function: { name: call.name, arguments: call.arguments } })) });
     for (const { id, result } of calls) {
       if (result !== null) told.push({ role: "tool", tool_call_id: id, content: result });

@@ -39,7 +39,7 @@ export class Sidebar {
 
   changed(conversation) {
     if (conversation.messages.length && !this.conversations.includes(conversation)) {
-      this.conversations.unshift(conversation);
+      this.conversations.push(conversation);
     }
     this.show();
   }
@@ -48,6 +48,11 @@ export class Sidebar {
     const { conversation: current } = this.chat;
     document.getElementById("conversation-title").textContent = titleOf(current);
     document.title = current.title ? `${current.title} · Chat` : "Chat";
+    // A reply that ends elsewhere must not take away the name that is being typed, or the focus.
+    if (this.list.querySelector("input")) return;
+    const focused = this.list.contains(document.activeElement)
+      ? document.activeElement.getAttribute("aria-label") ?? document.activeElement.title : null;
+    this.conversations.sort((one, other) => other.updated - one.updated);
     this.list.replaceChildren(...this.conversations.map((conversation) => {
       const title = titleOf(conversation);
       const item = element("li", {
@@ -59,6 +64,9 @@ export class Sidebar {
         iconButton("trash", `Delete ${title}`, () => this.remove(conversation)));
       return item;
     }));
+    if (focused === null) return;
+    [...this.list.querySelectorAll("button")]
+      .find((node) => [node.getAttribute("aria-label"), node.title].includes(focused))?.focus();
   }
 
   choose(conversation) {
@@ -78,6 +86,7 @@ export class Sidebar {
         conversation.title = title.trim();
         saveConversation(conversation);
       }
+      field.remove();
       this.show();
       this.list.children[this.conversations.indexOf(conversation)].querySelector("button").focus();
     };
@@ -92,15 +101,15 @@ export class Sidebar {
   }
 
   remove(conversation) {
-    const at = this.conversations.indexOf(conversation);
-    this.chat.stop(conversation);
-    this.conversations.splice(at, 1);
+    this.chat.forget(conversation);
+    this.conversations = this.conversations.filter((other) => other !== conversation);
     removeConversation(conversation.id);
     if (conversation === this.chat.conversation) this.select(newConversation());
     else this.show();
     document.getElementById("new-conversation").focus();
     toast("Conversation deleted", "Undo", () => {
-      this.conversations.splice(at, 0, conversation);
+      this.chat.forgotten.delete(conversation);
+      this.conversations.push(conversation);
       saveConversation(conversation);
       this.show();
     });
@@ -120,7 +129,7 @@ export class Sidebar {
     try {
       const added = importConversations(await chosen.text());
       added.forEach(saveConversation);
-      this.conversations.unshift(...added);
+      this.conversations.push(...added);
       this.show();
       toast(`${added.length} conversation${added.length === 1 ? "" : "s"} imported`);
     } catch (error) {

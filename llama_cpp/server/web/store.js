@@ -11,8 +11,7 @@ export function newConversation() {
 
 export function loadConversations() {
   const keys = Object.keys(localStorage).filter((key) => key.startsWith(CONVERSATION));
-  return keys.map((key) => checked(readJson(key))).filter(Boolean)
-    .sort((one, other) => other.updated - one.updated);
+  return keys.map((key) => checked(readJson(key))).filter(Boolean);
 }
 
 function readJson(key) {
@@ -35,7 +34,8 @@ export function saveConversation(conversation) {
     }
   };
   if (write(conversation)) return true;
-  for (const other of loadConversations().reverse()) {
+  const oldestFirst = loadConversations().sort((one, two) => one.updated - two.updated);
+  for (const other of oldestFirst) {
     if (other.id === conversation.id) continue;
     localStorage.setItem(CONVERSATION + other.id, JSON.stringify(withoutTokens(other)));
     if (write(conversation)) return true;

@@ -93,6 +93,17 @@ def test_reply_goes_on_while_another_conversation_is_shown(held: Chat) -> None:
     expect(held.replies.locator(".stats")).to_contain_text("prompt")
 
 
+def test_deleted_conversation_is_not_brought_back_by_its_reply(held: Chat) -> None:
+    held.send(STORY)
+    expect(held.replies.locator(".text")).to_have_text(re.compile(r"\w"))
+    held.button(f"Delete {STORY}").click()
+    go_on(held)
+    held.ask(CAPITAL)
+    expect(held.page.locator("#conversations .title")).to_have_text([CAPITAL])
+    held.open()
+    expect(held.page.locator("#conversations .title")).to_have_text([CAPITAL])
+
+
 def test_full_storage_gives_up_tokens_before_text(chat: Chat) -> None:
     reply = chat.ask(CAPITAL)
     # All but a few hundred characters, found by halving.
