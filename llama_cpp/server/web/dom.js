@@ -61,7 +61,7 @@ async function copy(text) {
   return isDone;
 }
 
-/** A line at the top for what was done, and how to undo it. */
+/** A line for what was done, and how to undo it. */
 export function toast(text, action, onaction) {
   const holder = document.getElementById("toast");
   const hide = () => holder.replaceChildren();

@@ -94,6 +94,7 @@ function place(token) {
 
 function legend() {
   const steps = ["≥ 90 %", "≥ 60 %", "≥ 30 %", "≥ 10 %", "less"];
-  return element("p", { class: "legend", "aria-hidden": "true" }, "Probability",
+  return element("p", { class: "legend", "aria-hidden": "true" },
+    element("span", {}, "Probability"),
     ...steps.map((step, level) => element("span", { class: `token level-${level}` }, step)));
 }

@@ -143,6 +143,18 @@ def test_policy_forbids_inline_code(chat: Chat) -> None:
     assert "unsafe" not in policy
 
 
+def test_code_is_copied(chat: Chat) -> None:
+    chat.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    code = "if a < b:\n    print('&amp;')"
+    with chat.answering(**stream({"content": f"Like this:\n\n```python\n{code}\n```"})):
+        chat.ask("How?")
+    block = chat.replies.locator(".code")
+    expect(block).to_contain_text("python")
+    block.get_by_role("button", name="Copy").click()
+    expect(block.get_by_role("button", name="Copied")).to_be_visible()
+    assert chat.page.evaluate("navigator.clipboard.readText()") == code
+
+
 MARKDOWN = """# Title
 text with **bold**, *italic*, `code`, ~~gone~~ and a
 second line
