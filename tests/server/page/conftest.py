@@ -15,6 +15,10 @@ class Served(Protocol):
     def url(self) -> str: ...
 
 
+# What the model says is to be the same every time.
+GREEDY = "localStorage['llamacpp.settings'] ??= JSON.stringify({ temperature: '0' });"
+
+
 # For this folder only: while it runs, its event loop counts as running in this thread.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
@@ -26,6 +30,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context.add_init_script(GREEDY)
     yield context.new_page()
     context.close()
 
