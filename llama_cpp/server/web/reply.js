@@ -73,7 +73,7 @@ export function requestMessages(messages, system) {
       told.push({ role, content });
       continue;
     }
-    // Models that think between calls want to see what they thought; templates of others drop it.
+    // Models that think between calls want their thoughts back; templates of others drop them.
     const thoughts = reasoning ? { reasoning_content: reasoning } : {};
     told.push({ role, content, ...thoughts, tool_calls: calls.map((call) => ({ id: call.id, type: "function",
       function: { name: call.name, arguments: call.arguments } })) });
