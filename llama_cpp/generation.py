@@ -226,6 +226,10 @@ class Run:
         """Whether there is a part to take, or the texts are finished."""
         return self._call.is_ready()
 
+    def want_all(self) -> None:
+        """Be ready when all is written, and not before."""
+        self._call.wants_all = True
+
     @property
     def is_finished(self) -> bool:
         """Whether all texts are written."""

@@ -26,17 +26,17 @@ class RunningServer:
 
     url: str
     context: ServerContext
-    uvicorn: uvicorn.Server
+    client: httpx.Client
 
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 
     def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=120, **options)
+        return self.client.post(path, json=body, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=120, **options)
+        return self.client.get(path, **options)
 
     def events(self, path: str, body: Any, **options: Any) -> list[str]:
         """The data of all events of a stream."""
@@ -88,7 +88,10 @@ def serving(
                 raise RuntimeError(f"the server did not start: {problems}")
             thread.join(0.01)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield RunningServer(f"http://127.0.0.1:{port}", app.state.context, server)
+        url = f"http://127.0.0.1:{port}"
+        # One for all: each would read all certificates of the machine anew.
+        with httpx.Client(base_url=url, timeout=120) as client:
+            yield RunningServer(url, app.state.context, client)
     finally:
         server.should_exit = True
         thread.join()

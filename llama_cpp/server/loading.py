@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError
 from ..llama import Llama
 from ..llama_cache import LlamaDiskCache, LlamaRAMCache
@@ -48,6 +49,9 @@ def load(settings: ModelSettings) -> Llama:
         llama = Llama.from_pretrained(settings.hf_model_repo_id, settings.model, **arguments)
     else:
         llama = Llama(settings.model, **arguments)
+    if not settings.vocab_only and llama.pooling_type() == raw.LLAMA_POOLING_TYPE_NONE:
+        # One vector for each text is what clients expect, of generating models too.
+        llama.context_params.pooling_type = raw.LLAMA_POOLING_TYPE_MEAN
     for name, path in (settings.lora_adapters or {}).items():
         llama.load_lora(name, path)
     if settings.cache:

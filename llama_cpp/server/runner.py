@@ -65,11 +65,16 @@ class ModelRunner:
             LlamaError: What is wrong with the request.
         """
         async with self._place():
-            job = await self.in_thread(lambda: prepared(call), otherwise=PolledJob.cancel)
+            job = await self.in_thread(lambda: prepared(call), otherwise=self._drop)
             running = Running(self, job)
             self._running.add(running)
         self._work.set()
         return running
+
+    def _drop(self, job: PolledJob) -> None:
+        """End a generation whose client left while it was prepared."""
+        job.cancel()
+        self._work.set()
 
     async def compute(self, call: Callable[[], T]) -> T:
         """Run something that computes by itself on another thread: embeddings, for example."""

@@ -62,6 +62,7 @@ class Running:
         Raises:
             Exception: What went wrong; a cancelled task stops the generation.
         """
+        self.run.want_all()
         try:
             while not self.run.is_finished:
                 await self._wait()

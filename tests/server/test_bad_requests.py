@@ -100,7 +100,7 @@ def test_wrong_chats_are_refused(server: RunningServer, body: dict[str, Any]) ->
 )  # fmt: skip
 def test_wrong_json_is_refused(server: RunningServer, content: bytes) -> None:
     headers = {"content-type": "application/json"}
-    response = httpx.post(server.url + "/v1/completions", content=content, headers=headers)
+    response = server.client.post("/v1/completions", content=content, headers=headers)
     refused(response, 400)
     assert_serves(server)
 
@@ -158,9 +158,7 @@ def test_bodies_have_a_limit() -> None:
             for _ in range(100):
                 yield b" " * 1000
 
-        response = httpx.post(
-            small.url + "/v1/completions", content=in_chunks(), headers=headers, timeout=60
-        )
+        response = small.client.post("/v1/completions", content=in_chunks(), headers=headers)
         refused(response, 413, "request_too_large")
         assert_serves(small)
 
