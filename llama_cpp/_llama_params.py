@@ -18,6 +18,9 @@ N_GPU_LAYERS_ALL = 0x7FFFFFFF
 N_OUTPUTS = 16
 """Rows of logits that fit, unless all are wanted: each has an entry per token of the vocabulary."""
 
+N_ROLLBACK = 3
+"""How many guesses a recurrent state can forget: it takes as many times its room more."""
+
 _INT32_MAX = 2**31 - 1
 
 
@@ -175,6 +178,8 @@ def context_params(
     embedding: bool,
     flash_attn: bool | str,
     has_encoder: bool,
+    has_state: bool,
+    drafts: bool,
     yarn_orig_ctx: int,
     **same_names: Any,
 ) -> raw.llama_context_params:
@@ -192,6 +197,8 @@ def context_params(
         embedding: Whether the context gives embeddings.
         flash_attn: True, False or "auto".
         has_encoder: Whether the model has an encoder.
+        has_state: Whether it is recurrent or hybrid.
+        drafts: Whether guesses of tokens are to be checked.
         yarn_orig_ctx: YaRN original context size, 0 for the model's.
         **same_names: Fields of the struct; None leaves the engine's default.
 
@@ -215,6 +222,9 @@ def context_params(
     params.embeddings = bool(embedding)
     if not (logits_all or embedding):
         params.n_outputs_max = min(max(N_OUTPUTS, n_parallel), params.n_batch)
+    # The engine puts so many tokens, and one before them, into a micro-batch with room for more.
+    if has_state and drafts and params.n_ubatch > N_ROLLBACK + 1:
+        params.n_rs_seq = N_ROLLBACK
     params.flash_attn_type = _flash_attn(flash_attn)
     params.yarn_orig_ctx = integer("yarn_orig_ctx", yarn_orig_ctx, 0, _INT32_MAX)
     for name, value in same_names.items():

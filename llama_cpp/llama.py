@@ -218,6 +218,7 @@ class Llama(LlamaMeasures):
             yarn_beta_fast=yarn_beta_fast, yarn_beta_slow=yarn_beta_slow,
             yarn_orig_ctx=yarn_orig_ctx, offload_kqv=offload_kqv, op_offload=op_offload,
             swa_full=swa_full, no_perf=no_perf, type_k=type_k, type_v=type_v,
+            drafts=draft_model is not None,
         )  # fmt: skip
         if not vocab_only:
             n_ctx = fit(self.model_path, model_params, n_ctx, memory_limit, sized)
@@ -237,6 +238,7 @@ class Llama(LlamaMeasures):
             n_ctx=n_ctx,
             n_ctx_train=self._model.n_ctx_train(),
             has_encoder=self._model.handle.has_encoder,
+            has_state=self._model.handle.is_recurrent or self._model.handle.is_hybrid,
         )
         threads = (self.context_params.n_threads, self.context_params.n_threads_batch)
         pools = [Threadpool(n_threads, poll) for n_threads in dict.fromkeys(threads)]

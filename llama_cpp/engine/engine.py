@@ -60,7 +60,7 @@ class Engine:
         self._context = context
         self._ends = ends
         self._shifts = context_shift and self.sequences.can_shift
-        self._drafter = None if self.sequences.needs_checkpoints else drafter
+        self._drafter = drafter if self.sequences.drafts_max else None
         # One micro-batch per step, so that nobody waits longer than that to be heard.
         self._budget = min(context.n_batch, context.n_ubatch)
         self._n_outputs = context.params.n_outputs_max or context.n_batch
@@ -199,7 +199,8 @@ class Engine:
 
     def _evaluate(self, slot: Slot) -> None:
         self._apply_adapters(slot)
-        self._viewer.evaluate(slot)
+        with self.sequences.decoding((slot,)):
+            self._viewer.evaluate(slot)
 
     def _apply_adapters(self, slot: Slot) -> None:
         self.adapters.apply(adapters_at(slot.spans, slot.n_cached))
@@ -261,6 +262,7 @@ class Engine:
                 continue
             room = min(
                 share,
+                self.sequences.drafts_max,
                 request.max_tokens - request.n_generated - 1,
                 self.n_ctx - len(slot.tokens) - request.n_extra - 1,
             )
@@ -287,7 +289,8 @@ class Engine:
             outputs.append(outputs_all or start + count >= len(slot.tokens))
         self._apply_adapters(chunks[0].slot)
         self._batch.fill(tokens, positions, seq_ids, outputs)
-        self._context.decode(self._batch)
+        with self.sequences.decoding(chunk.slot for chunk in chunks):
+            self._context.decode(self._batch)
 
     def _commit(self, chunks: Sequence[Chunk]) -> None:
         chosen = self._choose_plain(chunks) if len(chunks) > 1 else {}
@@ -359,7 +362,7 @@ class Engine:
         if drafts:
             assert request.drafting is not None
             request.drafting.learn(len(drafts), request.n_accepted - before)
-            self.sequences.repair(slot)
+            self.sequences.reject(slot)
 
     def _choose(self, request: Request, index: int) -> int | None:
         """Return the next token, or None if a stopping criterion says so."""
