@@ -43,6 +43,7 @@ class ModelParams:
         use_mlock: bool,
         kv_overrides: Mapping[str, bool | int | float | str] | None,
         progress: Callable[[float], bool | None] | None,
+        load_mtp: bool = False,
     ) -> None:
         params = Model.default_params()
         self.is_open = n_gpu_layers == "auto"
@@ -55,6 +56,7 @@ class ModelParams:
         params.main_gpu = integer("main_gpu", main_gpu, -1, _INT32_MAX)
         params.vocab_only = bool(vocab_only)
         params.load_mode = _load_mode(use_mmap, use_mlock)
+        params.load_mtp = load_mtp
         if tensor_split is not None:
             self._split = _tensor_split(tensor_split)
             params.tensor_split = self._split

@@ -19,9 +19,8 @@ from ._logger import set_verbose
 from ._sequence_zero import SequenceZero
 from .chat.templates import Templates
 from .completion import CompletionJob
-from .draft_model import draft_model_of
+from .draft_model import MTP, drafter_of
 from .engine import Engine
-from .engine.drafts import Drafter
 from .generation import Generator, Options, Run
 from .handles.threadpool import POLL, Threadpool
 from .llama_grammar import LlamaGrammar
@@ -102,7 +101,8 @@ class Llama(LlamaMeasures):
             name of a format or of another template of the model.
         draft_model: Guesses tokens ahead: the text is the same, and sooner there. A
             ``LlamaDraftModel``, the path of a smaller model with the same vocabulary or a ``Llama``
-            of one, or "ngram", which looks for what followed the last tokens before.
+            of one, "mtp", the model's own head for multi-token prediction, or "ngram", which looks
+            for what followed the last tokens before.
         tokenizer: In place of the model's own.
         type_k: Type of the K cache: ``GGML_TYPE_*``.
         type_v: Type of the V cache.
@@ -206,6 +206,7 @@ class Llama(LlamaMeasures):
             n_gpu_layers=n_gpu_layers, split_mode=split_mode, main_gpu=main_gpu,
             tensor_split=tensor_split, vocab_only=vocab_only, use_mmap=use_mmap,
             use_mlock=use_mlock, kv_overrides=kv_overrides, progress=progress_callback(progress),
+            load_mtp=draft_model == MTP,
         )  # fmt: skip
         self.model_params = model_params.struct
         sized = partial(
@@ -252,18 +253,12 @@ class Llama(LlamaMeasures):
             self._ctx.handle,
             Ends(vocab.is_eog),
             context_shift=context_shift,
-            drafter=self._drafter(),
+            drafter=drafter_of(draft_model, self._ctx.handle),
             adapters=self._adapter_set({DEFAULT: lora_scale} if self._adapters else {}),
         )
         self._zero = SequenceZero(self._engine, self._ctx.handle, logits_all=logits_all)
         self._generator = Generator(self._engine, self._model.handle, Pieces(vocab.token_to_piece))
         self._sampler = None
-
-    def _drafter(self) -> Drafter | None:
-        if self.draft_model is None:
-            return None
-        model = draft_model_of(self.draft_model, self._model.handle, self.context_params)
-        return Drafter(model, self._n_vocab)
 
     # Completion.
 

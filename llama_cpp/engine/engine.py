@@ -53,7 +53,7 @@ class Engine:
         adapters: AdapterSet | None = None,
     ) -> None:
         self.slots = [Slot(number) for number in range(context.n_seq_max)]
-        self.sequences = Sequences(context)
+        self.sequences = Sequences(context, None if drafter is None else drafter.memory)
         self.recalled = RecalledStates(self.slots, self.sequences)
         self.adapters = Adapters(context, adapters or ())
         self.n_ctx = context.n_ctx_seq
@@ -255,6 +255,7 @@ class Engine:
 
     def _draft(self, drafter: Drafter, slots: Sequence[Slot]) -> None:
         share = min(self._budget, self._n_outputs) // len(self.slots) - 1
+        texts: list[tuple[Slot, int]] = []
         for slot in slots:
             request = slot.request
             slot.drafts = []
@@ -267,13 +268,9 @@ class Engine:
                 self.n_ctx - len(slot.tokens) - request.n_extra - 1,
             )
             if room > 0:
-                try:
-                    request.drafting = request.drafting or drafter.begin()
-                    slot.drafts = request.drafting.next(request.ids, room)
-                except Exception as error:
-                    self._fail(slot, error)
-                    continue
-                request.n_drafted += len(slot.drafts)
+                texts.append((slot, room))
+        for slot, error in drafter.guess(texts):
+            self._fail(slot, error)
 
     def _decode(self, chunks: Sequence[Chunk]) -> None:
         tokens: list[int] = []
@@ -291,6 +288,8 @@ class Engine:
         self._batch.fill(tokens, positions, seq_ids, outputs)
         with self.sequences.decoding(chunk.slot for chunk in chunks):
             self._context.decode(self._batch)
+        if self._drafter is not None:
+            self._drafter.follow(chunks, tokens, positions, seq_ids)
 
     def _commit(self, chunks: Sequence[Chunk]) -> None:
         chosen = self._choose_plain(chunks) if len(chunks) > 1 else {}

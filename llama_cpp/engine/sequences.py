@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 from .. import llama_cpp as raw
 from ..errors import NoKVSlotError, StateError
-from ..handles import Context
+from ..handles import Context, Memory
 from .adapters import EVERYTHING
 from .slots import Checkpoint, Slot
 
@@ -22,11 +22,13 @@ class Sequences:
 
     Args:
         context: Its memory is all theirs.
+        follower: A memory of the same sequences, which need not have all that they have.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, follower: Memory | None = None) -> None:
         self._context = context
         self._memory = context.memory
+        self._memories = [self._memory] if follower is None else [self._memory, follower]
         model = context.model
         self._n_swa = int(model.call(raw.llama_model_n_swa))
         self._has_state = model.is_recurrent or model.is_hybrid
@@ -42,7 +44,7 @@ class Sequences:
         self._unsure: set[int] = set()
         self.saves_ends = self._has_state or self._n_swa > 0
         """Whether a saved state cannot forget its end: of windows it has the last cells only."""
-        self.can_shift = not self._has_state and self._memory.can_shift
+        self.can_shift = not self._has_state and all(each.can_shift for each in self._memories)
 
     def cut(self, slot: Slot, n_tokens: int) -> None:
         """Keep at most the first ``n_tokens`` tokens of a slot.
@@ -65,7 +67,8 @@ class Sequences:
     def copy(self, source: Slot, target: Slot, n_tokens: int) -> None:
         """Let ``target`` begin like ``source``, with at most so many tokens."""
         self.clear(target)
-        self._memory.seq_cp(source.id, target.id)
+        for memory in self._memories:
+            memory.seq_cp(source.id, target.id)
         if source.id in self._rolled_back:
             # What they share is the state after the guesses: the engine goes back when it next
             # decodes the source, or writes its state.
@@ -81,7 +84,8 @@ class Sequences:
 
     def clear(self, slot: Slot) -> None:
         """Forget a sequence."""
-        self._memory.seq_rm(slot.id, -1, -1)
+        for memory in self._memories:
+            memory.seq_rm(slot.id, -1, -1)
         slot.n_cached, slot.n_exact = 0, EVERYTHING
         slot.checkpoints.clear()
         self._rolled_back.discard(slot.id)
@@ -114,8 +118,9 @@ class Sequences:
     def shift(self, slot: Slot, n_keep: int) -> None:
         """Drop the older half of a slot's tokens after the first ``n_keep``."""
         n_drop = max(1, (slot.n_cached - n_keep) // 2)
-        self._memory.seq_rm(slot.id, n_keep, n_keep + n_drop)
-        self._memory.seq_add(slot.id, n_keep + n_drop, slot.n_cached, -n_drop)
+        for memory in self._memories:
+            memory.seq_rm(slot.id, n_keep, n_keep + n_drop)
+            memory.seq_add(slot.id, n_keep + n_drop, slot.n_cached, -n_drop)
         del slot.tokens[n_keep : n_keep + n_drop]
         slot.n_cached -= n_drop
         slot.n_exact = min(slot.n_exact, n_keep)
