@@ -59,6 +59,17 @@ BRIDGE_API bool bridge_fit_layers(
         const char * path, struct llama_model_params * params, const struct llama_context_params * context,
         size_t margin, float * split, struct llama_model_tensor_buft_override * overrides, char ** error);
 
+// Whether a model was loaded with a head for multi-token prediction (MTP) of a kind that is supported, and
+// with the weights that the graph of the head ends the process without.
+BRIDGE_API bool bridge_has_head(const struct llama_model * model);
+
+// Has every decode from now on keep the hidden states that such a head goes on from: of every entry of
+// the batch, or of those with an output.
+BRIDGE_API void bridge_give_hidden_states(struct llama_context * ctx, bool of_outputs);
+
+// Those of the last decode, in the order of its batch, llama_model_n_embd_out() numbers each. NULL without.
+BRIDGE_API const float * bridge_hidden_states(struct llama_context * ctx);
+
 // llama_sampler_accept and llama_sampler_sample; a grammar throws on a token that it forbids.
 BRIDGE_API void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error);
 BRIDGE_API llama_token bridge_sampler_sample(

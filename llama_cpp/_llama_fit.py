@@ -49,7 +49,12 @@ def fit(
     with Model(path, params.without_weights()) as model:
 
         def context(n_ctx: int) -> raw.llama_context_params:
-            return sized(n_ctx=n_ctx, n_ctx_train=model.n_ctx_train, has_encoder=model.has_encoder)
+            return sized(
+                n_ctx=n_ctx,
+                n_ctx_train=model.n_ctx_train,
+                has_encoder=model.has_encoder,
+                has_state=model.is_recurrent or model.is_hybrid,
+            )
 
         if memory_limit is not None:
             n_ctx = _largest(model, context, n_ctx, memory_limit)

@@ -18,6 +18,9 @@ N_GPU_LAYERS_ALL = 0x7FFFFFFF
 N_OUTPUTS = 16
 """Rows of logits that fit, unless all are wanted: each has an entry per token of the vocabulary."""
 
+N_ROLLBACK = 3
+"""How many guesses a recurrent state can forget: it takes as many times its room more."""
+
 _INT32_MAX = 2**31 - 1
 
 
@@ -40,6 +43,7 @@ class ModelParams:
         use_mlock: bool,
         kv_overrides: Mapping[str, bool | int | float | str] | None,
         progress: Callable[[float], bool | None] | None,
+        load_mtp: bool = False,
     ) -> None:
         params = Model.default_params()
         self.is_open = n_gpu_layers == "auto"
@@ -52,6 +56,7 @@ class ModelParams:
         params.main_gpu = integer("main_gpu", main_gpu, -1, _INT32_MAX)
         params.vocab_only = bool(vocab_only)
         params.load_mode = _load_mode(use_mmap, use_mlock)
+        params.load_mtp = load_mtp
         if tensor_split is not None:
             self._split = _tensor_split(tensor_split)
             params.tensor_split = self._split
@@ -175,6 +180,8 @@ def context_params(
     embedding: bool,
     flash_attn: bool | str,
     has_encoder: bool,
+    has_state: bool,
+    drafts: bool,
     yarn_orig_ctx: int,
     **same_names: Any,
 ) -> raw.llama_context_params:
@@ -192,6 +199,8 @@ def context_params(
         embedding: Whether the context gives embeddings.
         flash_attn: True, False or "auto".
         has_encoder: Whether the model has an encoder.
+        has_state: Whether it is recurrent or hybrid.
+        drafts: Whether guesses of tokens are to be checked.
         yarn_orig_ctx: YaRN original context size, 0 for the model's.
         **same_names: Fields of the struct; None leaves the engine's default.
 
@@ -215,6 +224,9 @@ def context_params(
     params.embeddings = bool(embedding)
     if not (logits_all or embedding):
         params.n_outputs_max = min(max(N_OUTPUTS, n_parallel), params.n_batch)
+    # The engine puts so many tokens, and one before them, into a micro-batch with room for more.
+    if has_state and drafts and params.n_ubatch > N_ROLLBACK + 1:
+        params.n_rs_seq = N_ROLLBACK
     params.flash_attn_type = _flash_attn(flash_attn)
     params.yarn_orig_ctx = integer("yarn_orig_ctx", yarn_orig_ctx, 0, _INT32_MAX)
     for name, value in same_names.items():

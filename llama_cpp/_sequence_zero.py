@@ -172,7 +172,8 @@ class SequenceZero:
             batch = Batch(len(part))
             batch.add_sequence(part, slot.n_cached, slot.id, output_all=self._logits_all)
             try:
-                context.decode(batch)
+                with self._engine.sequences.decoding((slot,)):
+                    context.decode(batch)
             except BaseException:
                 self._engine.sequences.repair(slot)
                 raise

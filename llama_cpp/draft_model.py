@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import llama_cpp as raw
-from .engine.drafts import LENGTH_MAX
+from .engine.drafts import LEAST_LOGPROB, LENGTH_MAX, Drafter, ModelDrafter
+from .engine.mtp import MtpDrafter
 from .engine.slots import shared_prefix
 from .errors import InvalidArgumentError
 from .handles import Batch, Context, Model, SamplerChain, Vocab, samplers
@@ -20,23 +21,33 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# A guess ends before a token that is less likely than this (llama.cpp's `--spec-draft-p-min` asks
-# the same question).
-_LEAST_LOGPROB = -0.7
+
+MTP = "mtp"
+"""Stands for the model's own head for multi-token prediction."""
 
 
-def draft_model_of(value: Any, model: Model, params: raw.llama_context_params) -> Any:
-    """Make a draft model of what callers give for one.
+def drafter_of(value: Any, context: Context) -> Drafter | None:
+    """Make a drafter of what callers give for a draft model.
 
     Args:
-        value: A ``LlamaDraftModel``, the path of a GGUF file, a ``Llama``, or "ngram".
-        model: For which it is to guess.
-        params: Those of the model's context.
+        value: A ``LlamaDraftModel``, the path of a GGUF file, a ``Llama``, "mtp" or "ngram"; None
+            for no drafts.
+        context: For which it is to guess.
 
     Raises:
-        InvalidArgumentError: It is something else, or has another vocabulary.
+        InvalidArgumentError: It is something else, has another vocabulary, or the model has no
+            head for multi-token prediction.
         ModelLoadError: The file cannot be loaded.
     """
+    model = context.model
+    if value is None:
+        return None
+    if value == MTP:
+        return MtpDrafter(context, model.vocab.eog_tokens)
+    return ModelDrafter(_draft_model_of(value, model, context.params), model.n_vocab)
+
+
+def _draft_model_of(value: Any, model: Model, params: raw.llama_context_params) -> Any:
     if value == "ngram":
         return LlamaPromptLookupDecoding(
             max_ngram_size=3, num_pred_tokens=LENGTH_MAX, min_ngram_size=2
@@ -49,8 +60,8 @@ def draft_model_of(value: Any, model: Model, params: raw.llama_context_params) -
     if callable(value):
         return value
     raise InvalidArgumentError(
-        f"draft_model={value!r} must be a LlamaDraftModel, the path of a GGUF file, a Llama, or "
-        '"ngram"'
+        f"draft_model={value!r} must be a LlamaDraftModel, the path of a GGUF file, a Llama, "
+        '"mtp" or "ngram"'
     )
 
 
@@ -107,7 +118,7 @@ class ModelDraft(LlamaDraftModel):
                 last = self._batch.n_tokens - 1
                 token = self._sampler.sample(self._context, last)
                 logprob, _ = self._measure.of(self._context, last, token)
-                if logprob < _LEAST_LOGPROB or token in self._ends:
+                if logprob < LEAST_LOGPROB or token in self._ends:
                     break
                 guesses.append(token)
                 if len(guesses) < min(n_max, room):

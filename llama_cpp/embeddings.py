@@ -50,7 +50,7 @@ class Embedder:
         # Pooling sees the tokens of one graph, and of a mean it needs an equal part for each text.
         budget = -(-max(self.limit, n_sequences) // n_sequences) * n_sequences
         own.n_ctx = own.n_batch = own.n_ubatch = budget
-        own.n_seq_max, own.n_outputs_max = n_sequences, 0
+        own.n_seq_max, own.n_outputs_max, own.n_rs_seq = n_sequences, 0, 0
         own.kv_unified = own.embeddings = True
         self._context = Context(model, own)
         self._context.attach_threadpools(*_pools(own.n_threads, own.n_threads_batch, poll))

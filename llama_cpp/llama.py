@@ -20,9 +20,8 @@ from ._logger import set_verbose
 from ._sequence_zero import SequenceZero
 from .chat.templates import Templates
 from .completion import CompletionJob
-from .draft_model import draft_model_of
+from .draft_model import MTP, drafter_of
 from .engine import Engine
-from .engine.drafts import Drafter
 from .generation import Generator, Options, Run
 from .handles.threadpool import POLL, Threadpool
 from .llama_grammar import LlamaGrammar
@@ -103,7 +102,8 @@ class Llama(LlamaMeasures):
             name of a format or of another template of the model.
         draft_model: Guesses tokens ahead: the text is the same, and sooner there. A
             ``LlamaDraftModel``, the path of a smaller model with the same vocabulary or a ``Llama``
-            of one, or "ngram", which looks for what followed the last tokens before.
+            of one, "mtp", the model's own head for multi-token prediction, or "ngram", which looks
+            for what followed the last tokens before.
         tokenizer: In place of the model's own.
         type_k: Type of the K cache: ``GGML_TYPE_*``.
         type_v: Type of the V cache.
@@ -207,6 +207,7 @@ class Llama(LlamaMeasures):
             n_gpu_layers=n_gpu_layers, split_mode=split_mode, main_gpu=main_gpu,
             tensor_split=tensor_split, vocab_only=vocab_only, use_mmap=use_mmap,
             use_mlock=use_mlock, kv_overrides=kv_overrides, progress=progress_callback(progress),
+            load_mtp=draft_model == MTP,
         )  # fmt: skip
         self.model_params = model_params.struct
         sized = partial(
@@ -219,6 +220,7 @@ class Llama(LlamaMeasures):
             yarn_beta_fast=yarn_beta_fast, yarn_beta_slow=yarn_beta_slow,
             yarn_orig_ctx=yarn_orig_ctx, offload_kqv=offload_kqv, op_offload=op_offload,
             swa_full=swa_full, no_perf=no_perf, type_k=type_k, type_v=type_v,
+            drafts=draft_model is not None,
         )  # fmt: skip
         if not vocab_only:
             n_ctx = fit(self.model_path, model_params, n_ctx, memory_limit, sized)
@@ -238,6 +240,7 @@ class Llama(LlamaMeasures):
             n_ctx=n_ctx,
             n_ctx_train=self._model.n_ctx_train(),
             has_encoder=self._model.handle.has_encoder,
+            has_state=self._model.handle.is_recurrent or self._model.handle.is_hybrid,
         )
         threads = (self.context_params.n_threads, self.context_params.n_threads_batch)
         pools = [Threadpool(n_threads, poll) for n_threads in dict.fromkeys(threads)]
@@ -251,18 +254,12 @@ class Llama(LlamaMeasures):
             self._ctx.handle,
             Ends(vocab.is_eog),
             context_shift=context_shift,
-            drafter=self._drafter(),
+            drafter=drafter_of(draft_model, self._ctx.handle),
             adapters=self._adapter_set({DEFAULT: lora_scale} if self._adapters else {}),
         )
         self._zero = SequenceZero(self._engine, self._ctx.handle, logits_all=logits_all)
         self._generator = Generator(self._engine, self._model.handle, Pieces(vocab.token_to_piece))
         self._sampler = None
-
-    def _drafter(self) -> Drafter | None:
-        if self.draft_model is None:
-            return None
-        model = draft_model_of(self.draft_model, self._model.handle, self.context_params)
-        return Drafter(model, self._n_vocab)
 
     # Completion.
 

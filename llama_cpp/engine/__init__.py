@@ -2,7 +2,7 @@
 
 ``request``, ``media``, ``slots`` and ``scheduler`` are pure: no native call, tested without the
 library. ``sequences`` keeps the context's memory and the slots in agreement, ``viewer`` evaluates
-images and sounds, ``engine`` runs the steps.
+images and sounds, ``drafts`` and ``mtp`` guess tokens, ``engine`` runs the steps.
 """
 
 from .engine import Engine

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import TokenError
 
+if TYPE_CHECKING:
+    from ..handles import Memory
+    from .scheduler import Chunk
+    from .slots import Slot
+
 LENGTH_MAX = 12
 """How many tokens are guessed at most."""
+
+LEAST_LOGPROB = -0.7
+"""A guess ends before a token that its model finds less likely than this (llama.cpp's
+`--spec-draft-p-min` asks the same question)."""
 
 _COST = 1 / 3
 """What checking one more token costs, in decodes: measured on processors, for small models. It is
@@ -53,7 +63,7 @@ class Pace:
             self._next_pause = min(2 * self._next_pause, _PAUSE_MAX)
 
 
-class Drafting:
+class Drafting(Pace):
     """The guesses of one text.
 
     Args:
@@ -61,8 +71,8 @@ class Drafting:
     """
 
     def __init__(self, guess: Callable[[Sequence[int], int], list[int]]) -> None:
+        super().__init__()
         self._guess = guess
-        self._pace = Pace()
 
     def next(self, tokens: Sequence[int], room: int) -> list[int]:
         """Return tokens that may come next, none where guessing does not pay.
@@ -74,15 +84,35 @@ class Drafting:
         Raises:
             TokenError: The draft model gave an id that is not in the vocabulary.
         """
-        wanted = min(self._pace.wanted(), room)
+        wanted = min(self.wanted(), room)
         return self._guess(tokens, wanted) if wanted > 0 else []
 
-    def learn(self, n_drafted: int, n_accepted: int) -> None:
-        """Know how many of the last guess's tokens were right."""
-        self._pace.learn(n_drafted, n_accepted)
+
+class Drafter(abc.ABC):
+    """Guesses for the texts of a step, of which one decode then checks all."""
+
+    memory: Memory | None = None
+    """What it remembers of the sequences of the engine: changed together with theirs."""
+
+    @abc.abstractmethod
+    def guess(self, texts: Sequence[tuple[Slot, int]]) -> list[tuple[Slot, Exception]]:
+        """Guess what follows in slots, at most so many tokens in each.
+
+        Returns:
+            Those where guessing failed, and how.
+        """
+
+    def follow(  # noqa: B027 - nothing to do for those that read texts
+        self,
+        chunks: Sequence[Chunk],
+        tokens: Sequence[int],
+        positions: Sequence[int],
+        seq_ids: Sequence[int],
+    ) -> None:
+        """Know what was decoded, while its results are there."""
 
 
-class Drafter:
+class ModelDrafter(Drafter):
     """Asks a draft model for guesses.
 
     Args:
@@ -96,10 +126,29 @@ class Drafter:
         self._model = model
         self._n_vocab = n_vocab
 
-    def begin(self) -> Drafting:
-        """Begin a text."""
+    def guess(self, texts: Sequence[tuple[Slot, int]]) -> list[tuple[Slot, Exception]]:
+        """Guess what follows in slots, at most so many tokens in each.
+
+        Returns:
+            Those where guessing failed, and how.
+        """
+        failed: list[tuple[Slot, Exception]] = []
+        for slot, room in texts:
+            request = slot.request
+            assert request is not None
+            try:
+                if not isinstance(request.drafting, Drafting):
+                    request.drafting = self._begin()
+                slot.drafts = request.drafting.next(request.ids, room)
+            except Exception as error:
+                failed.append((slot, error))
+            else:
+                request.n_drafted += len(slot.drafts)
+        return failed
+
+    def _begin(self) -> Drafting:
         for_text = getattr(self._model, "for_text", None)
-        own = self if for_text is None else Drafter(for_text(), self._n_vocab)
+        own = self if for_text is None else ModelDrafter(for_text(), self._n_vocab)
         return Drafting(own.draft)
 
     def draft(self, tokens: Sequence[int], n_max: int) -> list[int]:

@@ -53,14 +53,14 @@ class Engine:
         adapters: AdapterSet | None = None,
     ) -> None:
         self.slots = [Slot(number) for number in range(context.n_seq_max)]
-        self.sequences = Sequences(context)
+        self.sequences = Sequences(context, None if drafter is None else drafter.memory)
         self.recalled = RecalledStates(self.slots, self.sequences)
         self.adapters = Adapters(context, adapters or ())
         self.n_ctx = context.n_ctx_seq
         self._context = context
         self._ends = ends
         self._shifts = context_shift and self.sequences.can_shift
-        self._drafter = None if self.sequences.needs_checkpoints else drafter
+        self._drafter = drafter if self.sequences.drafts_max else None
         # One micro-batch per step, so that nobody waits longer than that to be heard.
         self._budget = min(context.n_batch, context.n_ubatch)
         self._n_outputs = context.params.n_outputs_max or context.n_batch
@@ -224,7 +224,8 @@ class Engine:
 
     def _evaluate(self, slot: Slot) -> None:
         self._apply_adapters(slot)
-        self._viewer.evaluate(slot)
+        with self.sequences.decoding((slot,)):
+            self._viewer.evaluate(slot)
 
     def _apply_adapters(self, slot: Slot) -> None:
         self.adapters.apply(adapters_at(slot.spans, slot.n_cached))
@@ -279,6 +280,7 @@ class Engine:
 
     def _draft(self, drafter: Drafter, slots: Sequence[Slot]) -> None:
         share = min(self._budget, self._n_outputs) // len(self.slots) - 1
+        texts: list[tuple[Slot, int]] = []
         for slot in slots:
             request = slot.request
             slot.drafts = []
@@ -286,17 +288,14 @@ class Engine:
                 continue
             room = min(
                 share,
+                self.sequences.drafts_max,
                 request.max_tokens - request.n_generated - 1,
                 self.n_ctx - len(slot.tokens) - request.n_extra - 1,
             )
             if room > 0:
-                try:
-                    request.drafting = request.drafting or drafter.begin()
-                    slot.drafts = request.drafting.next(request.ids, room)
-                except Exception as error:
-                    self._fail(slot, error)
-                    continue
-                request.n_drafted += len(slot.drafts)
+                texts.append((slot, room))
+        for slot, error in drafter.guess(texts):
+            self._fail(slot, error)
 
     def _decode(self, chunks: Sequence[Chunk]) -> None:
         tokens: list[int] = []
@@ -312,7 +311,10 @@ class Engine:
             outputs.append(outputs_all or start + count >= len(slot.tokens))
         self._apply_adapters(chunks[0].slot)
         self._batch.fill(tokens, positions, seq_ids, outputs)
-        self._context.decode(self._batch)
+        with self.sequences.decoding(chunk.slot for chunk in chunks):
+            self._context.decode(self._batch)
+        if self._drafter is not None:
+            self._drafter.follow(chunks, tokens, positions, seq_ids)
 
     def _commit(self, chunks: Sequence[Chunk]) -> None:
         chosen = self._choose_plain(chunks) if len(chunks) > 1 else {}
@@ -384,7 +386,7 @@ class Engine:
         if drafts:
             assert request.drafting is not None
             request.drafting.learn(len(drafts), request.n_accepted - before)
-            self.sequences.repair(slot)
+            self.sequences.reject(slot)
 
     def _choose(self, request: Request, index: int) -> int | None:
         """Return the next token, or None if a stopping criterion says so."""

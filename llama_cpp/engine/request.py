@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from ..errors import InvalidArgumentError
 from .adapters import Spans
-from .drafts import Drafting
+from .drafts import Pace
 from .media import MediaPrompt, PlacedMedia
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Request:
         self.n_measured = measured_from
         """Where in the prompt the tokens begin that the consumer does not have yet."""
         self.n_drafted = self.n_accepted = 0
-        self.drafting: Drafting | None = None
+        self.drafting: Pace | None = None
         self.sampler = sampler
         self.consumer = consumer
         self.max_tokens = max_tokens

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from .. import llama_cpp as raw
-from ..errors import StateError
-from ..handles import Context
+from ..errors import NoKVSlotError, StateError
+from ..handles import Context, Memory
 from .adapters import EVERYTHING
 from .slots import Checkpoint, Slot
 
@@ -22,22 +22,29 @@ class Sequences:
 
     Args:
         context: Its memory is all theirs.
+        follower: A memory of the same sequences, which need not have all that they have.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, follower: Memory | None = None) -> None:
         self._context = context
         self._memory = context.memory
+        self._memories = [self._memory] if follower is None else [self._memory, follower]
         model = context.model
         self._n_swa = int(model.call(raw.llama_model_n_swa))
         self._has_state = model.is_recurrent or model.is_hybrid
-        self.needs_checkpoints = self._has_state or (
-            self._n_swa > 0 and not context.params.swa_full
-        )
+        windowed = self._n_swa > 0 and not context.params.swa_full
+        self.needs_checkpoints = self._has_state or windowed
         """Whether a sequence cannot simply forget its end."""
         self._cannot_forget = self.needs_checkpoints
+        n_rollback = int(context.call(raw.llama_n_rs_seq)) if self._has_state else 0
+        self.drafts_max = 0 if windowed else n_rollback if self._has_state else context.n_batch
+        """How many guesses a sequence can forget, right after the decode that checked them."""
+        self._rolls_back = n_rollback > 0
+        self._rolled_back: set[int] = set()
+        self._unsure: set[int] = set()
         self.saves_ends = self._has_state or self._n_swa > 0
         """Whether a saved state cannot forget its end: of windows it has the last cells only."""
-        self.can_shift = not self._has_state and self._memory.can_shift
+        self.can_shift = not self._has_state and all(each.can_shift for each in self._memories)
 
     def cut(self, slot: Slot, n_tokens: int) -> None:
         """Keep at most the first ``n_tokens`` tokens of a slot.
@@ -51,18 +58,24 @@ class Sequences:
         n_tokens = min(n_tokens, slot.n_cached)
         if n_tokens <= slot.n_exact:
             slot.n_exact = EVERYTHING
-        slot.checkpoints = [c for c in slot.checkpoints if c.n_tokens <= n_tokens]
         if n_tokens and self._forget_after(slot, n_tokens):
+            slot.checkpoints = [c for c in slot.checkpoints if c.n_tokens <= n_tokens]
             slot.n_cached = n_tokens
-        elif n_tokens and slot.checkpoints:
-            self._restore(slot, slot.checkpoints[-1])
         else:
-            self.clear(slot)
+            self._rewind(slot, n_tokens)
 
     def copy(self, source: Slot, target: Slot, n_tokens: int) -> None:
         """Let ``target`` begin like ``source``, with at most so many tokens."""
         self.clear(target)
-        self._memory.seq_cp(source.id, target.id)
+        for memory in self._memories:
+            memory.seq_cp(source.id, target.id)
+        if source.id in self._rolled_back:
+            # What they share is the state after the guesses: the engine goes back when it next
+            # decodes the source, or writes its state.
+            with suppress(StateError):
+                state = self._context.state.get_sequence(source.id)
+                self._memory.seq_rm(target.id, -1, -1)
+                self._context.state.set_sequence(state, target.id)
         target.tokens = source.tokens[: source.n_cached]
         target.n_cached, target.n_exact = source.n_cached, source.n_exact
         target.short_end, target.spans = source.short_end, source.spans
@@ -71,9 +84,12 @@ class Sequences:
 
     def clear(self, slot: Slot) -> None:
         """Forget a sequence."""
-        self._memory.seq_rm(slot.id, -1, -1)
+        for memory in self._memories:
+            memory.seq_rm(slot.id, -1, -1)
         slot.n_cached, slot.n_exact = 0, EVERYTHING
         slot.checkpoints.clear()
+        self._rolled_back.discard(slot.id)
+        self._unsure.discard(slot.id)
 
     def reach(self, slot: Slot, n_tokens: int) -> int:
         """How many of the first ``n_tokens`` tokens would be left if a slot forgot the others."""
@@ -102,8 +118,9 @@ class Sequences:
     def shift(self, slot: Slot, n_keep: int) -> None:
         """Drop the older half of a slot's tokens after the first ``n_keep``."""
         n_drop = max(1, (slot.n_cached - n_keep) // 2)
-        self._memory.seq_rm(slot.id, n_keep, n_keep + n_drop)
-        self._memory.seq_add(slot.id, n_keep + n_drop, slot.n_cached, -n_drop)
+        for memory in self._memories:
+            memory.seq_rm(slot.id, n_keep, n_keep + n_drop)
+            memory.seq_add(slot.id, n_keep + n_drop, slot.n_cached, -n_drop)
         del slot.tokens[n_keep : n_keep + n_drop]
         slot.n_cached -= n_drop
         slot.n_exact = min(slot.n_exact, n_keep)
@@ -113,9 +130,36 @@ class Sequences:
         )
         slot.checkpoints.clear()
 
+    @contextmanager
+    def decoding(self, slots: Iterable[Slot]) -> Iterator[None]:
+        """Know that slots are decoded, and whether that ends well."""
+        ids = {slot.id for slot in slots} if self._rolls_back else set()
+        self._unsure |= ids
+        try:
+            yield
+        except NoKVSlotError:
+            self._unsure -= ids
+            raise
+        self._unsure -= ids
+        self._rolled_back -= ids
+
+    def reject(self, slot: Slot) -> None:
+        """Forget the guesses that the last decode has computed after the tokens of a slot."""
+        if not self._rolls_back:
+            self.repair(slot)
+        elif self._end(slot) > slot.n_cached:
+            if self._memory.seq_rm(slot.id, slot.n_cached, -1):
+                self._rolled_back.add(slot.id)
+            else:
+                self.cut(slot, slot.n_cached)
+
     def repair(self, slot: Slot) -> None:
         """Make the memory agree with the slot after a decode that did not end as planned."""
-        if self._end(slot) != slot.n_cached:
+        if slot.id in self._unsure:
+            # The engine says that it has rolled back, to a state that it may not have computed.
+            self._unsure.discard(slot.id)
+            self._rewind(slot, slot.n_cached)
+        elif self._end(slot) != slot.n_cached:
             self.cut(slot, slot.n_cached)
 
     def remember_end(self, slot: Slot) -> None:
@@ -129,23 +173,32 @@ class Sequences:
 
     def _forget_after(self, slot: Slot, n_tokens: int) -> bool:
         """Return whether the memory is now what it was after the first ``n_tokens`` tokens."""
+        # A state is that of one position: it must be that of the last token kept.
+        if self._has_state and self._memory.seq_pos_max(slot.id) != n_tokens - 1:
+            return False
         if not self._memory.seq_rm(slot.id, n_tokens, -1):
             return False
         if not (self._has_state or self._n_swa):
             return True
-        # A state is that of one position: it must be that of the last token kept.
         if self._memory.seq_pos_max(slot.id) != n_tokens - 1:
             return False
         # Even a window that keeps all cells lacks those that were left out of a saved state.
         first = self._memory.seq_pos_min(slot.id)
         return self._has_state or first <= max(0, n_tokens - self._n_swa)
 
-    def _restore(self, slot: Slot, checkpoint: Checkpoint) -> None:
+    def _rewind(self, slot: Slot, n_tokens: int) -> None:
+        """Go back to the last checkpoint within so many tokens, or begin anew."""
+        slot.checkpoints = [c for c in slot.checkpoints if c.n_tokens <= n_tokens]
+        if not n_tokens or not slot.checkpoints:
+            self.clear(slot)
+            return
+        checkpoint = slot.checkpoints[-1]
         try:
             self._context.state.set_sequence(checkpoint.state, slot.id, _PARTIAL)
         except StateError:
             self.clear(slot)
             return
+        self._rolled_back.discard(slot.id)
         if self._forget_after(slot, checkpoint.n_tokens):
             slot.n_cached = checkpoint.n_tokens
         else:

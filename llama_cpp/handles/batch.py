@@ -26,24 +26,29 @@ class Batch:
         n_tokens: Capacity in entries.
         n_seq_max: Sequences that one entry may belong to.
         embd: 0 for token ids; the width of one embedding (float32) for embeddings.
+        state: The width of a hidden state (float32) that goes with each token id, in ``states``:
+            contexts for multi-token prediction want it.
 
     Raises:
-        BatchError: A capacity is not positive.
+        BatchError: A capacity is not positive, or a batch of embeddings is to have states.
     """
 
-    def __init__(self, n_tokens: int, n_seq_max: int = 1, embd: int = 0) -> None:
+    def __init__(self, n_tokens: int, n_seq_max: int = 1, embd: int = 0, state: int = 0) -> None:
         import numpy as np
 
-        if n_tokens < 1 or n_seq_max < 1 or embd < 0:
+        if n_tokens < 1 or n_seq_max < 1 or embd < 0 or state < 0 or (embd and state):
             raise BatchError(
-                f"a batch needs n_tokens >= 1, n_seq_max >= 1 and embd >= 0, got {n_tokens}, "
-                f"{n_seq_max} and {embd}"
+                f"a batch needs n_tokens >= 1, n_seq_max >= 1 and embd or state >= 0, got "
+                f"{n_tokens}, {n_seq_max}, {embd} and {state}"
             )
         self.capacity = n_tokens
         self.n_seq_max = n_seq_max
-        self.embd_width = embd
+        self.embd_width, self.state_width = embd, state
         self.tokens: npt.NDArray[np.int32] = np.zeros(0 if embd else n_tokens, np.int32)
         self.embd: npt.NDArray[np.float32] = np.zeros((n_tokens if embd else 0, embd), np.float32)
+        self.states: npt.NDArray[np.float32] = np.zeros(
+            (n_tokens if state else 0, state), np.float32
+        )
         self._positions: npt.NDArray[np.int32] = np.zeros(n_tokens, np.int32)
         self._n_seq_ids: npt.NDArray[np.int32] = np.ones(n_tokens, np.int32)
         self._seq_ids: npt.NDArray[np.int32] = np.zeros((n_tokens, n_seq_max), np.int32)
@@ -61,7 +66,7 @@ class Batch:
         self.struct: raw.llama_batch = raw.llama_batch(
             0,
             None if embd else _pointer(self.tokens, ctypes.c_int32),
-            _pointer(self.embd, ctypes.c_float) if embd else None,
+            _pointer(self.embd if embd else self.states, ctypes.c_float) if embd or state else None,
             _pointer(self._positions, ctypes.c_int32),
             _pointer(self._n_seq_ids, ctypes.c_int32),
             _pointer(self._seq_id_rows, ctypes.POINTER(ctypes.c_int32)),

@@ -66,7 +66,7 @@ class Context(ExclusiveHandle):
         self.adapters: tuple[tuple[LoraAdapter, float], ...] = ()
         """The adapters that are applied, and their scales; ``set_adapters`` changes them."""
         self._encoded = False
-        self._threadpools: tuple[Threadpool, ...] = ()
+        self.threadpools: tuple[Threadpool, ...] = ()
         model_pointer = model.acquire()
         try:
             with collect_errors() as log:
@@ -84,6 +84,9 @@ class Context(ExclusiveHandle):
         self.pooling_type: int = raw.llama_pooling_type(pointer)
         self.has_memory: bool = raw.llama_get_memory(pointer) is not None
         self.outputs_everywhere = self.params.embeddings
+        predicts = self.params.ctx_type == raw.LLAMA_CONTEXT_TYPE_MTP
+        self.state_width: int = model.n_embd_out if predicts else 0
+        """The width of the hidden state that has to go with each token."""
         self.set_abort_callback(None)
 
     @staticmethod
@@ -231,7 +234,7 @@ class Context(ExclusiveHandle):
         """
         self.call(raw.llama_attach_threadpool, single.pointer, batch.pointer)
         # The engine keeps their addresses.
-        self._threadpools = (single, batch)
+        self.threadpools = (single, batch)
 
     def synchronize(self) -> None:
         """Wait until all computations are done."""
@@ -305,6 +308,11 @@ class Context(ExclusiveHandle):
             raise BatchError(
                 f"this model takes embeddings of width {self.model.n_embd_inp}, and the batch was "
                 f"created with embd={batch.embd_width}"
+            )
+        if batch.state_width != self.state_width:
+            raise BatchError(
+                f"this context takes hidden states of width {self.state_width} with its tokens, "
+                f"and the batch was created with state={batch.state_width}"
             )
         if batch.embd_width and self.model.rope_type in _ROPE_TYPES_OF_FOUR_POSITIONS:
             raise BatchError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from .. import llama_cpp as raw
-from ..errors import ContextError, OutOfMemoryError
+from ..errors import ContextError, InvalidArgumentError, OutOfMemoryError
 from . import checks
+from .backend import bridge
 from .model import Model
 
 # The KV cache needs types that the CPU and GPU kernels can write row by row; common/arg.cpp of
@@ -53,6 +54,11 @@ def check_params(
     checks.in_range("attention_type", params.attention_type, -1, 1)
     checks.in_range("flash_attn_type", params.flash_attn_type, -1, 1)
     checks.in_range("ctx_type", params.ctx_type, 0, 1)
+    if params.ctx_type == raw.LLAMA_CONTEXT_TYPE_MTP:
+        _check_head(model)
+    if params.n_rs_seq and (model.is_recurrent or model.is_hybrid):
+        n_tokens = min(params.n_ubatch or params.n_batch, params.n_batch)
+        checks.in_range("n_rs_seq", params.n_rs_seq, 0, max(0, n_tokens - 2), "below n_ubatch - 1")
     for name in ("rope_freq_base", "rope_freq_scale"):
         checks.in_range(name, getattr(params, name), 0.0, checks.FLOAT32_MAX, "0: the model's own")
     for name in ("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow"):
@@ -67,6 +73,25 @@ def check_params(
     if model.has_encoder and params.n_seq_max > 1 and not params.kv_unified:
         raise ContextError("the engine wants kv_unified for several sequences of this model")
     _check_mean_pooling(params, model, n_ctx)
+
+
+def _check_head(model: Model) -> None:
+    heads = model.call(raw.llama_model_n_layer_nextn)
+    if not heads:
+        why = "this model has no layers for multi-token prediction"
+    elif not model.params.load_mtp:
+        why = "the model was loaded without its layers for multi-token prediction"
+    elif not model.call(bridge("bridge_has_head")):
+        why = (
+            "its layers for multi-token prediction are missing in the file, or of a kind that is "
+            f"not supported ({model.header.architecture}, {heads} layers)"
+        )
+    else:
+        return
+    raise InvalidArgumentError(
+        f'{why}, so that draft_model cannot be "mtp": take "ngram", the path of a smaller model '
+        "with the same vocabulary, or a Llama of one"
+    )
 
 
 def _check_cells(n_ctx: int) -> None:

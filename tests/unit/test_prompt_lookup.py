@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_cpp.engine.drafts import Drafter
+from llama_cpp.engine.drafts import ModelDrafter
 from llama_cpp.errors import InvalidArgumentError, TokenError
 from llama_cpp.llama_speculative import LlamaDraftModel, LlamaPromptLookupDecoding
 
@@ -126,8 +126,8 @@ def test_a_draft_model_must_guess() -> None:
 # What the engine makes of guesses.
 
 
-def drafter(guesses: Any) -> Drafter:
-    return Drafter(lambda tokens: guesses, n_vocab=10)
+def drafter(guesses: Any) -> ModelDrafter:
+    return ModelDrafter(lambda tokens: guesses, n_vocab=10)
 
 
 @pytest.mark.parametrize("guesses", [[1, 2, 3], (1, 2, 3), ids([1, 2, 3]), np.array([1, 2, 3])])
@@ -160,7 +160,7 @@ def test_a_draft_model_gets_an_array_of_its_own() -> None:
         given[:] = 0
         return []
 
-    assert Drafter(overwrites, 10).draft(tokens, 4) == []
+    assert ModelDrafter(overwrites, 10).draft(tokens, 4) == []
     assert tokens == [5, 6]
 
 
@@ -169,4 +169,4 @@ def test_what_a_draft_model_raises_reaches_the_engine() -> None:
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        Drafter(fails, 10).draft([5], 4)
+        ModelDrafter(fails, 10).draft([5], 4)

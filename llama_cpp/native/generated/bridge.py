@@ -118,15 +118,30 @@ SIGNATURES: dict[str, Signature] = {
         ),
         "bool bridge_fit_layers(const char * path, struct llama_model_params * params, const struct llama_context_params * context, size_t margin, float * split, struct llama_model_tensor_buft_override * overrides, char ** error)  [bridge.h:58]",
     ),
+    "bridge_has_head": (
+        c_bool,
+        (llama_model_p,),
+        "bool bridge_has_head(const struct llama_model * model)  [bridge.h:64]",
+    ),
+    "bridge_give_hidden_states": (
+        None,
+        (llama_context_p, c_bool),
+        "void bridge_give_hidden_states(struct llama_context * ctx, bool of_outputs)  [bridge.h:68]",
+    ),
+    "bridge_hidden_states": (
+        _c_float_p,
+        (llama_context_p,),
+        "const float * bridge_hidden_states(struct llama_context * ctx)  [bridge.h:71]",
+    ),
     "bridge_sampler_accept": (
         None,
         (llama_sampler_p, c_int32, _c_char_p_p),
-        "void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error)  [bridge.h:63]",
+        "void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error)  [bridge.h:74]",
     ),
     "bridge_sampler_sample": (
         c_int32,
         (llama_sampler_p, llama_context_p, c_int32, _c_char_p_p),
-        "llama_token bridge_sampler_sample(struct llama_sampler * sampler, struct llama_context * ctx, int32_t idx, char ** error)  [bridge.h:64]",
+        "llama_token bridge_sampler_sample(struct llama_sampler * sampler, struct llama_context * ctx, int32_t idx, char ** error)  [bridge.h:75]",
     ),
     "bridge_sampler_init_grammar": (
         llama_sampler_p,
@@ -141,67 +156,67 @@ SIGNATURES: dict[str, Signature] = {
             c_size_t,
             _c_char_p_p,
         ),
-        "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:71]",
+        "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:82]",
     ),
     "bridge_sample": (
         c_int32,
         (bridge_token_sampler_p, _nullable_llama_context_p, c_int32, _c_float_p, _c_char_p_p),
-        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:92]",
+        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:103]",
     ),
     "bridge_sample_rows": (
         c_int32,
         (bridge_token_sampler_p, llama_context_p, _c_int32_p, c_int32, _c_int32_p, _c_char_p_p),
-        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:98]",
+        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:109]",
     ),
     "bridge_top_logprobs": (
         c_float,
         (_c_float_p, c_int32, c_int32, c_int32, _c_int32_p, _c_float_p),
-        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:103]",
+        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:114]",
     ),
     "bridge_chat_templates_limit_time": (
         None,
         (c_double,),
-        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:112]",
+        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:123]",
     ),
     "bridge_chat_templates_init": (
         bridge_chat_templates_p,
         (c_char_p, c_char_p, c_char_p, _c_char_p_p),
-        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:116]",
+        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:127]",
     ),
     "bridge_chat_templates_free": (
         None,
         (bridge_chat_templates_p,),
-        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:119]",
+        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:130]",
     ),
     "bridge_chat_templates_describe": (
         None,
         (bridge_chat_templates_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:122]",
+        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:133]",
     ),
     "bridge_chat_templates_apply": (
         None,
         (bridge_chat_templates_p, c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:132]",
+        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:143]",
     ),
     "bridge_chat_parser_init": (
         bridge_chat_parser_p,
         (c_char_p, _c_char_p_p),
-        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:142]",
+        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:153]",
     ),
     "bridge_chat_parser_free": (
         None,
         (bridge_chat_parser_p,),
-        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:144]",
+        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:155]",
     ),
     "bridge_chat_parser_parse": (
         None,
         (bridge_chat_parser_p, c_char_p, c_size_t, c_bool, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:148]",
+        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:159]",
     ),
     "bridge_json_schemas_to_gbnf": (
         None,
         (c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:154]",
+        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:165]",
     ),
 }
 

@@ -3,7 +3,7 @@
 # Do not edit: change tools/bindgen and run `make bindings`.
 
 from _ctypes import CFuncPtr
-from ctypes import Structure, _Pointer, c_void_p
+from ctypes import Structure, _Pointer, c_float, c_void_p
 from typing import Any, Final
 
 from ..bind import Pointer, Signature
@@ -53,6 +53,9 @@ def bridge_fit_layers(
     error: Any,
     /,
 ) -> bool: ...
+def bridge_has_head(model: llama_model_p, /) -> bool: ...
+def bridge_give_hidden_states(ctx: llama_context_p, of_outputs: bool, /) -> None: ...
+def bridge_hidden_states(ctx: llama_context_p, /) -> _Pointer[c_float]: ...
 def bridge_sampler_accept(sampler: llama_sampler_p, token: int, error: Any, /) -> None: ...
 def bridge_sampler_sample(
     sampler: llama_sampler_p, ctx: llama_context_p, idx: int, error: Any, /
@@ -115,6 +118,9 @@ __all__ = [
     "bridge_chat_templates_p",
     "bridge_fit_layers",
     "bridge_flag_is_set",
+    "bridge_give_hidden_states",
+    "bridge_has_head",
+    "bridge_hidden_states",
     "bridge_json_schemas_to_gbnf",
     "bridge_log_listener",
     "bridge_memory_breakdown",
