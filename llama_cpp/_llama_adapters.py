@@ -129,6 +129,6 @@ class LlamaAdapters(LlamaCore):
             return None
         if not isinstance(lora, Mapping):
             raise InvalidArgumentError(f"lora={lora!r} must be a dict of scales by name")
-        scales = finite_floats([lora[name] for name in sorted(lora)], "scales of adapters")
+        scales = finite_floats([lora[name] for name in sorted(lora)], "scales")
         pairs = zip(sorted(lora), scales.tolist(), strict=True)
         return tuple((self._adapter(name), scale) for name, scale in pairs if scale)

@@ -255,7 +255,8 @@ def floats(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float32]:
     import numpy as np
 
     try:
-        return np.asarray(values, np.float32)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite
+            return np.asarray(values, np.float32)
     except (TypeError, ValueError) as error:
         raise InvalidArgumentError(f"the {what} must be numbers: {error}") from None
 

@@ -110,7 +110,9 @@ class CreateCompletionRequest(Generating):
     max_tokens: Integer | None = 16
     echo: bool | None = Field(False, description="Whether the prompt is part of the text.")
     logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
-    best_of: Annotated[int, Field(ge=1, le=128)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=128)] | None = Field(
+        None, description="Without effect: each completion is an answer."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={

@@ -124,7 +124,11 @@ def test_what_runs_is_finished_when_the_server_stops() -> None:
     with serving(timeout_graceful_shutdown=60) as server:
         body = {**LONG, "max_tokens": 1000}
         threads = [
-            threading.Thread(target=lambda: results.append(server.post("/v1/completions", body)))
+            threading.Thread(
+                target=lambda: results.append(
+                    httpx.post(f"{server.url}/v1/completions", json=body, timeout=120)
+                )
+            )
             for _ in range(4)
         ]
         for thread in threads:

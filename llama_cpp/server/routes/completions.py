@@ -40,8 +40,6 @@ async def create_completion(
             "logprobs": body.logprobs,
             "model": body.model or name,
         }
-        if body.best_of and body.best_of > 1:
-            arguments["n"] = max(body.n or 1, 1)
         return llama.completion_job(**arguments)
 
     return await context.generate(request, body.model, call, stream=bool(body.stream))
