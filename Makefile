@@ -28,6 +28,7 @@ demo: build
 	$(BIN)/python examples/high_level_api/chat.py
 
 test: build $(DATA)
+	tools/get_chromium.sh $(BIN)/python
 	$(BIN)/python -m pytest
 
 $(DATA): tests/requirements-no-deps.txt | $(BUILT)

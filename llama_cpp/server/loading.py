@@ -106,7 +106,11 @@ def _chat_handler(settings: ModelSettings) -> Any:
                 f"chat_format={name!r} takes no clip_model_path: leave it out, or take one of "
                 f"{', '.join(sorted(_MEDIA_HANDLERS))}"
             )
-        return getattr(formats, handler)(clip_model_path=clip, verbose=settings.verbose)
+        return getattr(formats, handler)(
+            clip_model_path=clip,
+            verbose=settings.verbose,
+            allow_remote=settings.allow_media_urls,
+        )
     if name == "hf-autotokenizer":
         if settings.hf_pretrained_model_name_or_path is None:
             raise InvalidArgumentError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from ..handles.gguf_header import read_header
 from .app import create_app
 from .settings import ModelSettings, ServerSettings
 
@@ -24,6 +25,9 @@ def serve(server: ServerSettings, models: Sequence[ModelSettings]) -> None:
         LlamaError: A model cannot be loaded, or the settings let everybody in by mistake.
     """
     app = create_app(server_settings=server, model_settings=list(models))
+    for model in models:  # what is wrong with a file is told before anything starts
+        if model.hf_model_repo_id is None:
+            read_header(model.model)
     if server.interrupt_requests:
         _LOGGER.info("interrupt_requests has no effect: requests are decoded together")
     config = uvicorn.Config(

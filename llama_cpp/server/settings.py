@@ -80,6 +80,9 @@ class ModelSettings(BaseSettings):
     chat_format: str | None = Field(None, description="A chat format in place of the template.")
     chat_template: str | None = Field(None, description="A Jinja chat template, or its file.")
     clip_model_path: str | None = Field(None, description="The projector of images and sounds.")
+    allow_media_urls: bool = Field(
+        False, description="Fetch images and sounds from public addresses that requests name."
+    )
     cache: bool = Field(False, description="Keep states of prompts in a cache.")
     cache_type: Literal["ram", "disk"] = Field("ram", description="Where to keep them.")
     cache_size: int = Field(2 << 30, ge=1, description="Bytes of the cache.")
@@ -158,9 +161,6 @@ class ServerSettings(BaseSettings):
         None, ge=1, description="Bytes that loaded models may take together."
     )
     shutdown_seconds: int = Field(30, ge=0, description="How long to finish what runs at the end.")
-    allow_media_urls: bool = Field(
-        False, description="Fetch images and sounds from public addresses that requests name."
-    )
     access_log: bool = Field(True, description="Log each request.")
 
     @property
@@ -180,7 +180,7 @@ class ServerSettings(BaseSettings):
         Raises:
             InvalidArgumentError: Others reach the server, and need no key.
         """
-        if self.host in LOOPBACK or self.allow_unauthenticated or self.keys:
+        if self.keys or self.host in LOOPBACK or self.allow_unauthenticated:
             return
         raise InvalidArgumentError(
             f"host={self.host} lets other machines in: set api_key or api_key_file, or "

@@ -1,0 +1,164 @@
+"""Several models: by name, on demand, unloaded when memory is wanted or nobody comes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from server_kit import MODEL, serving
+from zoo import Zoo, write_lora
+
+from llama_cpp.errors import InvalidArgumentError, ModelNotFoundError
+from llama_cpp.server.app import create_app
+from llama_cpp.server.model import LlamaProxy
+from llama_cpp.server.settings import ModelSettings, ServerSettings
+
+
+def small(path: Path, alias: str, **settings: Any) -> dict[str, Any]:
+    return {"model": str(path), "model_alias": alias, "n_ctx": 256, **settings}
+
+
+def test_models_are_loaded_when_they_are_asked_for(zoo: Zoo) -> None:
+    with serving({}, small(zoo.llama, "tiny, other-name")) as server:
+        assert list(server.context.registry.runners) == ["tinychat"]
+        listed = server.get("/v1/models").json()["data"]
+        assert [model["id"] for model in listed] == ["tinychat", "tiny", "other-name"]
+        for name in ("tiny", "other-name", "tinychat"):
+            answer = server.post("/v1/completions", {"prompt": "a", "model": name, "max_tokens": 1})
+            assert answer.json()["model"] == name
+        assert list(server.context.registry.runners) == ["tinychat", "tiny"]
+        missing = server.post("/v1/completions", {"prompt": "a", "model": "none"})
+        assert missing.status_code == 404
+
+
+def test_with_one_model_without_alias_any_name_will_do() -> None:
+    with serving({"model_alias": None}) as server:
+        for model in ("gpt-4", MODEL["model"], None):
+            body = {"prompt": "Once", "model": model, "max_tokens": 1}
+            assert server.post("/v1/completions", body).status_code == 200
+
+
+def test_what_was_used_longest_ago_is_unloaded_for_another(zoo: Zoo) -> None:
+    with serving(small(zoo.llama, "a")) as server:
+        size = sum(server.context.registry._sizes.values())
+    models = [small(zoo.llama, name) for name in "abc"]
+    with serving(*models, models_memory_limit=int(2.5 * size)) as server:
+        for name in "abac":
+            answer = server.post("/v1/completions", {"prompt": "x", "model": name, "max_tokens": 1})
+            assert answer.status_code == 200
+        assert set(server.context.registry.runners) == {"a", "c"}
+
+
+def test_a_model_in_use_is_not_unloaded(zoo: Zoo) -> None:
+    with serving(small(zoo.llama, "a")) as server:
+        size = sum(server.context.registry._sizes.values())
+    models = [small(zoo.llama, name, n_ctx=2048) for name in "ab"]
+    with serving(*models, models_memory_limit=100 * size) as server:
+        server.context.settings.models_memory_limit = None
+        body = {"prompt": [1], "max_tokens": 2000, "ignore_eos": True, "stream": True, "model": "a"}
+        with httpx.stream("POST", f"{server.url}/v1/completions", json=body) as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            server.context.settings.models_memory_limit = int(1.5 * size)
+            refused = server.post("/v1/completions", {"prompt": [1], "model": "b"})
+            assert refused.status_code == 503
+            assert "a" in server.context.registry.runners
+            assert list(lines)[-2] == "data: [DONE]"
+
+
+def test_idle_models_are_unloaded_and_come_back() -> None:
+    with serving(idle_unload_seconds=0.2) as server:
+        while server.context.registry.runners:
+            time.sleep(0.02)
+        answers: list[int] = []
+
+        def ask() -> None:
+            body = {"prompt": "Once", "max_tokens": 1}
+            answers.append(server.post("/v1/completions", body).status_code)
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert answers == [200] * 4
+
+
+def test_rerank_and_embeddings(zoo: Zoo) -> None:
+    ranker = {"model": str(zoo.reranker), "model_alias": "rank", "n_ctx": 64}
+    bert = {"model": str(zoo.bert), "model_alias": "bert", "n_ctx": 64}
+    with serving(ranker, bert) as server:
+        documents = ["a bear", {"text": "hi"}, "the giant panda is a bear"]
+        body = {"query": "what is a panda?", "documents": documents, "model": "rank"}
+        answer = server.post("/v1/rerank", body).json()
+        assert sorted(each["index"] for each in answer["results"]) == [0, 1, 2]
+        scores = [each["relevance_score"] for each in answer["results"]]
+        assert scores == sorted(scores, reverse=True)
+        assert len(server.post("/v1/rerank", {**body, "top_n": 1}).json()["results"]) == 1
+        # Texts of unequal length in one batch have the vectors of each alone.
+        texts = ["a", "a longer text that has more tokens", "b c"]
+        together = server.post("/v1/embeddings", {"input": texts, "model": "bert"}).json()["data"]
+        for text, row in zip(texts, together, strict=True):
+            alone = server.post("/v1/embeddings", {"input": text, "model": "bert"}).json()
+            assert row["embedding"] == pytest.approx(alone["data"][0]["embedding"], abs=1e-4)
+        wrong = server.post("/v1/rerank", {**body, "model": "bert"})
+        assert wrong.status_code == 400
+        assert server.post("/v1/completions", {"prompt": "x", "model": "bert"}).status_code == 400
+
+
+def test_adapters_by_name(zoo: Zoo, tmp_path: Path) -> None:
+    path = str(write_lora(tmp_path / "lora.gguf"))
+    with serving(small(zoo.llama, "tiny", lora_adapters={"mine": path})) as server:
+        body = {"prompt": [1, 300, 301], "max_tokens": 8, "temperature": 0, "ignore_eos": True}
+        plain = server.post("/v1/completions", body).json()["choices"]
+        adapted = server.post("/v1/completions", {**body, "lora": {"mine": 1.0}}).json()["choices"]
+        assert plain != adapted
+        assert server.post("/v1/completions", body).json()["choices"] == plain
+
+
+def test_tokens(zoo: Zoo) -> None:
+    with serving() as server:
+        tokens = server.post("/extras/tokenize", {"input": "Hello you"}).json()["tokens"]
+        count = server.post("/extras/tokenize/count", {"input": "Hello you"}).json()["count"]
+        assert len(tokens) == count > 1
+        text = server.post("/extras/detokenize", {"tokens": tokens}).json()["text"]
+        assert text.strip() == "Hello you"
+        body = {"content": "Hello you", "add_special": True, "with_pieces": True}
+        pieces = server.post("/tokenize", body).json()["tokens"]
+        assert [piece["id"] for piece in pieces] == tokens
+        joined = server.post("/detokenize", {"tokens": tokens}).json()["content"]
+        assert joined == text
+
+
+def test_states_are_cached() -> None:
+    with serving({"cache": True, "n_parallel": 1}) as server:
+        long = "Q: What is the capital of France? A: Paris. " * 10
+        for prompt in (long, "Once upon a time there was a fox who lived in a wood. " * 5):
+            server.post("/v1/completions", {"prompt": prompt, "max_tokens": 1})
+        answer = server.post("/v1/completions", {"prompt": long, "max_tokens": 1}).json()
+        assert answer["usage"]["prompt_tokens_details"]["cached_tokens"] > 100
+
+
+def test_the_models_of_a_server_are_checked_when_it_starts(tmp_path: Path) -> None:
+    same = ModelSettings(**MODEL)
+    with pytest.raises(InvalidArgumentError, match="two models are called 'tinychat'"):
+        create_app(server_settings=ServerSettings(), model_settings=[same, same])
+    with pytest.raises(InvalidArgumentError, match="there is no model"):
+        LlamaProxy([])
+    with pytest.raises(ModelNotFoundError):
+        LlamaProxy([ModelSettings(model=str(tmp_path / "none.gguf"))])
+
+
+def test_a_proxy_has_one_model_at_a_time(zoo: Zoo) -> None:
+    proxy = LlamaProxy([ModelSettings(**small(zoo.llama, "a")), ModelSettings(**MODEL)])
+    first = proxy("a")
+    assert proxy() is first and proxy("unknown") is first
+    second = proxy("tinychat")
+    assert second is not first and second.create_completion("Once", max_tokens=1)
+    proxy["more"] = proxy["a"]
+    assert proxy("more").n_ctx() == 256
+    proxy.free()

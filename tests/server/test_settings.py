@@ -1,0 +1,178 @@
+"""Flags, environment variables, files of configuration; what lets nobody in by mistake."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from server_kit import MODEL, serving
+
+from llama_cpp.errors import InvalidArgumentError
+from llama_cpp.server import cli
+from llama_cpp.server.app import create_app
+from llama_cpp.server.loading import overrides
+from llama_cpp.server.settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
+
+
+def parsed(*flags: str) -> Settings:
+    parser = argparse.ArgumentParser()
+    cli.add_args_from_model(parser, Settings)
+    settings: Settings = cli.parse_model_from_args(Settings, parser.parse_args(flags))
+    return settings
+
+
+def test_every_setting_is_a_flag() -> None:
+    settings = parsed(
+        "--model", "m.gguf", "--n_ctx", "512", "--n-parallel", "3", "--use_mmap", "false",
+        "--flash_attn", "auto", "--tensor_split", "0.5", "1.5", "--kv_overrides", "a=int:1",
+        "--host", "0.0.0.0", "--n_gpu_layers", "auto", "--interrupt_requests", "true",
+        "--api_key", "x", "--context_shift",
+    )  # fmt: skip
+    assert (settings.n_ctx, settings.n_parallel, settings.use_mmap) == (512, 3, False)
+    assert (settings.flash_attn, settings.tensor_split) == ("auto", [0.5, 1.5])
+    assert (settings.host, settings.n_gpu_layers, settings.context_shift) == (
+        "0.0.0.0",
+        "auto",
+        True,
+    )
+    assert settings.interrupt_requests
+
+
+def test_environment_variables_tell_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL", "from-environment.gguf")
+    monkeypatch.setenv("N_CTX", "777")
+    monkeypatch.setenv("PORT", "9999")
+    settings = parsed("--n_ctx", "5")
+    assert (settings.model, settings.n_ctx, settings.port) == ("from-environment.gguf", 5, 9999)
+
+
+def test_minus_one_thread_is_all_of_them() -> None:
+    settings = ModelSettings(model="m", n_threads=-1, n_threads_batch=-1)
+    assert settings.n_threads is not None and settings.n_threads >= 1
+    assert settings.n_threads == settings.n_threads_batch
+
+
+@pytest.mark.parametrize("suffix", ["json", "yaml"])
+def test_files_of_configuration(tmp_path: Path, suffix: str) -> None:
+    values: dict[str, Any] = {
+        "host": "127.0.0.1", "port": 8111, "api_key": "k",
+        "models": [{"model": "a.gguf", "model_alias": "a"}, {"model": "b.gguf", "n_ctx": 64}],
+    }  # fmt: skip
+    path = tmp_path / f"config.{suffix}"
+    if suffix == "json":
+        path.write_text(json.dumps(values))
+    else:
+        path.write_text(
+            "host: 127.0.0.1\nport: 8111\napi_key: k\nmodels:\n"
+            "  - {model: a.gguf, model_alias: a}\n  - {model: b.gguf, n_ctx: 64}\n"
+        )
+    config = ConfigFileSettings.from_file(str(path))
+    assert (config.port, config.keys) == (8111, ["k"])
+    assert [model.names for model in config.models] == [["a"], ["b.gguf"]]
+    assert config.models[1].n_ctx == 64
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"models": []}', '{"models": [{"n_ctx": 1}]}', "\x00"]
+)
+def test_wrong_files_are_told(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    assert cli.main(["--config_file", str(path)]) in (1, 2)
+    assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "model: Field required"),
+        (("--model", "none.gguf", "--n_ctx", "-1"), "n_ctx: Input should be greater"),
+        (("--model", "none.gguf", "--host", "0.0.0.0"), "lets other machines in"),
+        (("--model", "none.gguf", "--api_key", ","), "there is no key"),
+        (("--config_file", "none.json"), "cannot be read"),
+        (("--model", "none.gguf"), "none.gguf"),
+    ],
+)
+def test_wrong_settings_are_told(
+    flags: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(flags) in (1, 2)
+    assert message in capsys.readouterr().err
+
+
+def test_wrong_flags_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in (["--no_such_flag", "1"], ["--n_ctx", "many"], ["--use_mmap", "perhaps"]):
+        with pytest.raises(SystemExit):
+            cli.main(flags)
+        assert "error: " in capsys.readouterr().err
+
+
+def test_overrides_are_read() -> None:
+    assert overrides(["a=int:1", "b=float:0.5", "c=bool:true", "d=str:x:y"]) == {
+        "a": 1, "b": 0.5, "c": True, "d": "x:y",
+    }  # fmt: skip
+    assert overrides(None) is None
+    for wrong in ("a", "a=1", "a=int:x", "=int:1", "a=bool:maybe", "a=list:1"):
+        with pytest.raises(InvalidArgumentError, match="key=type:value"):
+            overrides([wrong])
+
+
+def test_others_need_a_key_or_a_flag() -> None:
+    with pytest.raises(InvalidArgumentError, match="lets other machines in"):
+        ServerSettings(host="0.0.0.0").check_safe()
+    ServerSettings(host="0.0.0.0", api_key="k").check_safe()
+    ServerSettings(host="0.0.0.0", allow_unauthenticated=True).check_safe()
+    ServerSettings(host="::1").check_safe()
+    with pytest.raises(InvalidArgumentError):
+        create_app(Settings(model=MODEL["model"], host="10.0.0.1"))
+
+
+def test_browsers_are_told_to_be_careful() -> None:
+    with serving() as server:
+        for path in ("/", "/v1/models", "/no-such-page"):
+            headers = server.get(path).headers
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["x-frame-options"] == "DENY"
+            assert "access-control-allow-origin" not in headers
+        assert "frame-ancestors 'none'" in server.get("/").headers["content-security-policy"]
+        # A page of another site whose name leads to this machine.
+        rebound = server.get("/v1/models", headers={"Host": "evil.example:8000"})
+        assert rebound.status_code == 403
+        assert server.get("/v1/models", headers={"Host": "localhost:1"}).status_code == 200
+        preflight = server.client.options(
+            "/v1/models", headers={"Origin": "http://a", "Access-Control-Request-Method": "GET"}
+        )
+        assert "access-control-allow-origin" not in preflight.headers
+
+
+def test_origins_may_be_let_in() -> None:
+    with serving(cors_allow_origins=["https://app.example"], allowed_hosts=["my.host"]) as server:
+        headers = {"Origin": "https://app.example", "Host": "my.host"}
+        answer = server.get("/v1/models", headers=headers)
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        other = server.get("/v1/models", headers={"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+def test_requests_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level(logging.INFO, "llama_cpp.server.access"),
+        serving(access_log=True) as server,
+    ):
+        server.get("/health")
+    assert 'method=GET path="/health" status=200' in caplog.text
+
+
+def test_the_cap_on_tokens_counts() -> None:
+    with serving(max_tokens_limit=5) as server:
+        body = {"prompt": "Once", "max_tokens": 100, "ignore_eos": True}
+        assert server.post("/v1/completions", body).json()["usage"]["completion_tokens"] == 5
+        chat = {"messages": [{"role": "user", "content": "Tell me a story."}]}
+        answer = server.post("/v1/chat/completions", chat).json()
+        assert answer["usage"]["completion_tokens"] == 5
