@@ -16,12 +16,13 @@ from ..errors import (
     NoKVSlotError,
 )
 from ..handles import Batch, Context
-from ..handles.token_sampler import RowSampler, TokenSampler
 from .adapters import Adapters, AdapterSet, adapters_at, spans_of
 from .drafts import Drafter
+from .endings import Endings
 from .media import without_cut
+from .readout import Readout
 from .recalled import RecalledStates
-from .request import Call, FinishReason, Logprobs, Request
+from .request import Call, Request
 from .scheduler import Chunk, plan, youngest
 from .sequences import Sequences
 from .slots import Slot, place
@@ -58,20 +59,20 @@ class Engine:
         self.adapters = Adapters(context, adapters or ())
         self.n_ctx = context.n_ctx_seq
         self._context = context
-        self._ends = ends
-        self._shifts = context_shift and self.sequences.can_shift
+        self._endings = Endings()
+        self._readout = Readout(
+            context, self.sequences, self._endings, ends,
+            shifts=context_shift and self.sequences.can_shift,
+        )  # fmt: skip
         self._drafter = drafter if self.sequences.drafts_max else None
         # One micro-batch per step, so that nobody waits longer than that to be heard.
         self._budget = min(context.n_batch, context.n_ubatch)
         self._n_outputs = context.params.n_outputs_max or context.n_batch
         self._batch = Batch(self._budget)
-        self._row_sampler = RowSampler(len(self.slots))
         self._viewer = Viewer(context, self.sequences)
         self._waiting: deque[Request] = deque()
         self._wheel = Wheel()
         self._needs_repair = False
-        self._is_full = False
-        self._count = 0
         self.after_step: Callable[[], None] = _nothing
         """Is called after each step, by the thread that steps."""
         self._process = os.getpid()
@@ -98,8 +99,7 @@ class Engine:
         call = Call(requests)
         with self._wheel.lock:
             for request in requests:
-                self._count += 1
-                request.number, request.call = self._count, call
+                request.number, request.call = self._endings.number(), call
             self._waiting.extend(requests)
         return call
 
@@ -212,7 +212,7 @@ class Engine:
         if not chunks:
             return shown
         if self._attempt(chunks, lambda: self._decode(chunks)):
-            self._commit(chunks)
+            self._readout.commit(chunks)
         return True
 
     def _show(self) -> bool:
@@ -244,7 +244,7 @@ class Engine:
             if isinstance(error, ClosedError) and self._context.closed:
                 raise
             for chunk in chunks:
-                self._fail(chunk.slot, error)
+                self._endings.fail(chunk.slot, error)
                 self.sequences.clear(chunk.slot)
         else:
             return True
@@ -252,7 +252,7 @@ class Engine:
 
     def _admit(self) -> None:
         # Who was preempted would be so again, as long as nobody else is done.
-        if self._is_full and any(slot.request for slot in self.slots):
+        if self._endings.is_full and any(slot.request for slot in self.slots):
             return
         while self._waiting:
             request = self._waiting[0]
@@ -276,7 +276,7 @@ class Engine:
             slot.tokens, slot.spans = request.tokens, request.spans
             slot.request = request
             if not request.max_tokens and not request.prompt_logprobs:
-                self._finish(slot, "length")
+                self._endings.finish(slot, "length")
 
     def _draft(self, drafter: Drafter, slots: Sequence[Slot]) -> None:
         share = min(self._budget, self._n_outputs) // len(self.slots) - 1
@@ -295,7 +295,7 @@ class Engine:
             if room > 0:
                 texts.append((slot, room))
         for slot, error in drafter.guess(texts):
-            self._fail(slot, error)
+            self._endings.fail(slot, error)
 
     def _decode(self, chunks: Sequence[Chunk]) -> None:
         tokens: list[int] = []
@@ -316,165 +316,15 @@ class Engine:
         if self._drafter is not None:
             self._drafter.follow(chunks, tokens, positions, seq_ids)
 
-    def _commit(self, chunks: Sequence[Chunk]) -> None:
-        chosen = self._choose_plain(chunks) if len(chunks) > 1 else {}
-        index = 0
-        for slot, count, outputs in chunks:
-            request = slot.request
-            assert request is not None
-            first = index
-            index += count
-            n_drafts = len(slot.drafts)
-            slot.n_cached += count - n_drafts
-            try:
-                if request.prompt_logprobs and not request.n_measured:
-                    # Nothing comes before the first token, so nothing predicts it.
-                    request.consumer.prompt_token(slot.tokens[0], None)
-                    request.n_measured = 1
-                if outputs and not n_drafts:
-                    self._commit_prompt(slot, request, first, count)
-                if slot.n_cached == len(slot.tokens):
-                    self._next_tokens(slot, request, index - 1 - n_drafts, chosen.get(slot.id))
-                elif self.sequences.needs_checkpoints and (
-                    len(slot.tokens) - slot.n_cached == 1
-                    or slot.n_cached == request.measured_from - 1
-                ):
-                    self.sequences.save(slot)
-            except Exception as error:
-                self._fail(slot, error)
-                self.sequences.repair(slot)
-
-    def _choose_plain(self, chunks: Sequence[Chunk]) -> dict[int, int | LlamaError]:
-        """Choose the next tokens of those who need nothing else, by slot, in one native call."""
-        ids: list[int] = []
-        indices: list[int] = []
-        samplers: list[TokenSampler] = []
-        index = -1
-        for slot, count, _ in chunks:
-            index += count
-            request = slot.request
-            if request is None or request.has_hooks or slot.drafts or not request.max_tokens:
-                continue
-            if slot.n_cached + count == len(slot.tokens):
-                ids.append(slot.id)
-                indices.append(index)
-                samplers.append(request.sampler)
-        tokens = self._row_sampler.sample(self._context, samplers, indices)
-        return dict(zip(ids, tokens, strict=True))
-
-    def _next_tokens(
-        self, slot: Slot, request: Request, index: int, chosen: int | LlamaError | None
-    ) -> None:
-        """Take the token after row ``index``, and one more for each draft that was right."""
-        if isinstance(chosen, LlamaError):
-            raise chosen
-        if request.max_tokens == 0:
-            self._finish(slot, "length")
-            return
-        drafts, slot.drafts = slot.drafts, []
-        before = request.n_accepted
-        for draft in (*drafts, None):
-            token = self._choose(request, index) if chosen is None else chosen
-            if token is None:
-                self._finish(slot, "stop")
-                break
-            if not self._take(slot, request, token, index) or token != draft:
-                break
-            slot.n_cached += 1
-            request.n_accepted += 1
-            index += 1
-        if drafts:
-            assert request.drafting is not None
-            request.drafting.learn(len(drafts), request.n_accepted - before)
-            self.sequences.reject(slot)
-
-    def _choose(self, request: Request, index: int) -> int | None:
-        """Return the next token, or None if a stopping criterion says so."""
-        if not request.has_hooks:
-            return request.sampler.sample(self._context, index)
-        import numpy as np
-
-        row = self._context.logits(index)
-        ids = np.array(request.ids, np.int32)
-        if request.processor is not None:
-            row = request.processor(ids, row)
-        if request.stopping is not None and request.stopping(ids, row):
-            return None
-        return request.sampler.sample_row(row)
-
-    def _take(self, slot: Slot, request: Request, token: int, index: int) -> bool:
-        """Hand a token out; return whether the text goes on."""
-        if self._ends[token]:
-            self._finish(slot, "stop")
-            return False
-        logprobs = None
-        if request.logprobs is not None:
-            logprobs = Logprobs(*request.logprobs.of(self._context, index, token))
-        slot.tokens.append(token)
-        request.n_generated += 1
-        if request.consumer.token(token, logprobs):
-            self._finish(slot, "stop")
-        elif request.n_generated >= request.max_tokens:
-            self._finish(slot, "length")
-        elif len(slot.tokens) + request.n_extra >= self.n_ctx:
-            if not self._shifts or request.media:
-                self._finish(slot, "length")
-            else:
-                self.sequences.shift(slot, min(request.n_prompt, self.n_ctx // 2))
-        return not request.finished
-
-    def _commit_prompt(self, slot: Slot, request: Request, first: int, count: int) -> None:
-        measure = request.logprobs
-        assert measure is not None
-        start = slot.n_cached - count
-        for position in range(start + 1, min(slot.n_cached + 1, request.n_prompt)):
-            if position == request.n_measured:  # one that was preempted comes here again
-                token = slot.tokens[position]
-                row = first + position - start - 1
-                logprobs = Logprobs(*measure.of(self._context, row, token))
-                request.consumer.prompt_token(token, logprobs)
-                request.n_measured += 1
-
-    # How requests end.
-
-    def _finish(self, slot: Slot, reason: FinishReason) -> None:
-        request = slot.request
-        assert request is not None
-        request.finish_reason = reason
-        self._release(slot)
-        request.consumer.finish()
-        request.finished = True
-        request.call.n_running -= 1
-
-    def _fail(self, slot: Slot, error: BaseException | None) -> None:
-        if (request := slot.request) is not None:
-            self._release(slot)
-            self._end(request, error)
-
-    def _end(self, request: Request, error: BaseException | None) -> None:
-        request.error = error
-        request.finished = True
-        request.call.n_running -= 1
-
-    def _release(self, slot: Slot) -> None:
-        assert slot.request is not None
-        slot.request.sampler.close()
-        slot.request = None
-        slot.drafts = []
-        self._is_full = False
-        slot.tokens = slot.tokens[: slot.n_cached]
-        self._count += 1
-        slot.last_used = self._count
-
     def _drop_cancelled(self) -> None:
         for slot in self.slots:
             if slot.request is not None and slot.request.cancelled:
-                self._fail(slot, None)
+                self._endings.fail(slot, None)
         if self._waiting and any(request.cancelled for request in self._waiting):
             for request in [each for each in self._waiting if each.cancelled]:
                 self._waiting.remove(request)
                 request.sampler.close()
-                self._end(request, None)
+                self._endings.end(request, None)
 
     # What to do when a decode does not end as planned.
 
@@ -492,9 +342,9 @@ class Engine:
             slot.tokens, slot.drafts = [], []
             self.sequences.clear(slot)
             self._waiting.appendleft(request)
-            self._is_full = True
+            self._endings.is_full = True
         else:
-            self._fail(chunks[0].slot, error)
+            self._endings.fail(chunks[0].slot, error)
 
     def repair(self) -> None:
         """Make the memory agree with the slots, after whatever interrupted a step."""
