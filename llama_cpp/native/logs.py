@@ -41,6 +41,15 @@ LEVELS = {
 
 _KEPT_ERRORS = 8
 
+# What the engine says of a decode that was asked to stop, which is no error.
+_OF_ABORTS = frozenset(
+    (
+        "graph_compute: ggml_backend_sched_graph_compute_async failed with error 1",
+        "process_ubatch: failed to compute graph, compute status: 1",
+        "llama_decode: failed to decode, ret = 2",
+    )
+)
+
 
 class _ThreadLog(threading.local):
     """The unfinished line and the recent error lines of one thread."""
@@ -73,10 +82,13 @@ def _emit(line: str) -> None:
     line = line.rstrip()
     if not line:
         return
-    if _thread.level >= logging.ERROR:
+    level = _thread.level
+    if level >= logging.ERROR:
         _thread.errors.append(line)
-    if logger.isEnabledFor(_thread.level):
-        logger.log(_thread.level, "%s", line)
+        if line in _OF_ABORTS:
+            level = logging.DEBUG
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s", line)
 
 
 @contextmanager

@@ -101,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_args_from_model(parser, Settings)
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    # Of the engine, verbose says how much is logged.
+    logging.getLogger("llama_cpp.server").setLevel(logging.INFO)
     try:
         server, models = _settings(given)
         from .serve import serve

@@ -61,35 +61,24 @@ class ServerContext:
                 means that it was quiet for a while.
             failed: Makes the last event where something goes wrong.
         """
-        # The lease and the generation outlive this method where the answer is a stream.
-        stack = AsyncExitStack()
-        running: Running | None = None
-        try:
+        async with AsyncExitStack() as stack:
             runner = await stack.enter_async_context(self.registry.lease(model))
 
             async def begin() -> Running:
-                return await runner.start(lambda: call(runner.llama))
+                running = await runner.start(lambda: call(runner.llama))
+                stack.callback(running.close)
+                return running
 
-            if not stream:
+            if stream:
+                running = await begin()
+                parts = (events or openai_events)(running.chunks(self.ping_seconds))
+                # The lease and the generation last as long as the answer.
+                return EventStream(parts, failed, stack.pop_all())
 
-                async def whole() -> Any:
-                    return shape(await (await begin()).result())
+            async def whole() -> Any:
+                return shape(await (await begin()).result())
 
-                return await answered(request, whole())
-            running = await begin()
-            parts = (events or openai_events)(running.chunks(self.ping_seconds))
-            return EventStream(_closing(parts, stack.pop_all()), failed)
-        finally:
-            await stack.aclose()
-
-
-async def _closing(parts: AsyncIterator[bytes], stack: AsyncExitStack) -> AsyncIterator[bytes]:
-    async with stack:
-        try:
-            async for part in parts:
-                yield part
-        finally:
-            await parts.aclose()  # type: ignore[attr-defined]  # they are generators
+            return await answered(request, whole())
 
 
 async def openai_events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:

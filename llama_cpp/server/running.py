@@ -60,15 +60,12 @@ class Running:
         """Wait for the whole answer.
 
         Raises:
-            Exception: What went wrong; a cancelled task stops the generation.
+            Exception: What went wrong.
         """
         self.run.want_all()
-        try:
-            while not self.run.is_finished:
-                await self._wait()
-            return await self._runner.in_thread(self._job.result)
-        finally:
-            self._end()
+        while not self.run.is_finished:
+            await self._wait()
+        return await self._runner.in_thread(self._job.result)
 
     async def chunks(self, ping_seconds: float | None = None) -> AsyncIterator[list[Any]]:
         """Yield what came with each step; nothing but an empty list after a quiet while.
@@ -90,6 +87,8 @@ class Running:
                     return
                 if there:
                     yield there
+                if self._error is not None:
+                    raise self._error
                 if not self.is_ready:
                     try:
                         await asyncio.wait_for(self._wait(), ping_seconds)
@@ -97,7 +96,6 @@ class Running:
                         yield []
         finally:
             chunks.close()
-            self._end()
 
     async def _wait(self) -> None:
         self.news.clear()
@@ -108,7 +106,8 @@ class Running:
         if self.first is None:
             self.first = time.monotonic()
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """Stop it, if it is not finished, and give its place to others."""
         self._job.cancel()
         self._runner.forget(self)
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -61,12 +62,14 @@ class EventStream(Response):
     Args:
         parts: Bytes of whole events.
         failed: Makes the last event of what went wrong.
+        resources: What is given back when it is over, whether it has begun or not.
     """
 
     def __init__(
         self,
         parts: AsyncIterator[bytes],
         failed: Callable[[BaseException], bytes] | None = None,
+        resources: AsyncExitStack | None = None,
     ) -> None:
         super().__init__(
             media_type="text/event-stream",
@@ -75,10 +78,12 @@ class EventStream(Response):
         del self.headers["content-length"]
         self._parts = parts
         self._failed = failed or failure_event
+        self._resources = resources or AsyncExitStack()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
-        await until_left(receive, self._send(send))
+        async with self._resources:
+            await until_left(receive, self._send(send))
 
     async def _send(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
