@@ -39,7 +39,6 @@ SILENT_SECONDS = 300.0
 # A round counts as quiet if other programs take less of the processor: half a core lost to one may
 # mean a tenth of the speed, for the threads of the engine wait for each other.
 QUIET = 0.03
-PATIENCE = 60
 # So many times as many rounds are tried as are asked for.
 TRIES = 2
 # Ordinary tokens of every vocabulary that has a few thousand.
@@ -304,10 +303,11 @@ class Neighbours:
         taken, everything = self._last
         return (taken - taken_before) / (everything - all_before)
 
-    def wait(self) -> None:
-        """Until they rest, but not for ever."""
+    def wait(self, seconds: float) -> None:
+        """Until they rest, but no longer than that."""
+        give_up = time.monotonic() + seconds
         self.share()
-        for _ in range(PATIENCE):
+        while time.monotonic() < give_up:
             time.sleep(0.5)
             if self.share() < QUIET:
                 break
@@ -329,14 +329,17 @@ def measure(
         neighbours.share()
         replies = exchange(server.port, same)
         share = neighbours.share()
-        return Turn([Completion.read(reply) for reply in replies], share)
+        completions = [Completion.read(reply) for reply in replies]
+        if any(completion.n_tokens != options.max_tokens for completion in completions):
+            raise SystemExit(f"a completion has not {options.max_tokens} tokens")
+        return Turn(completions, share)
 
     for server in servers.values():
         exchange(server.port, requests(8))
     rounds: list[dict[str, Turn]] = []
     n_quiet = 0
     while n_quiet < options.rounds and len(rounds) < TRIES * options.rounds:
-        neighbours.wait()
+        neighbours.wait(options.patience)
         same = requests(options.max_tokens)
         rounds.append({name: turn(server, same) for name, server in servers.items()})
         n_quiet += disturbance(rounds[-1]) < QUIET
@@ -376,6 +379,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--our-arguments", default="", help="more of them, in one word")
     parser.add_argument("--their-arguments", default="", help="more of them, in one word")
+    parser.add_argument("--patience", type=float, default=30, metavar="SECONDS",
+                        help="how long a round waits for other programs to rest")  # fmt: skip
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the speeds too")
     options = parser.parse_args()
     model = options.model or random_model()
@@ -390,11 +395,11 @@ def main() -> None:
         for n_clients in options.clients:
             turns = measure(options, servers, n_clients)
             print_figures(n_clients, turns)
-            bars[f"{n_clients} clients"] = {
+            bars[str(n_clients)] = {
                 name: figures(of_one)["tokens/s"] for name, of_one in turns.items()
             }
     if options.plot:
-        save_bars(options.plot, "Streaming completions", "tokens/s", bars)
+        save_bars(options.plot, "Streaming completions, by clients", "tokens/s", bars)
 
 
 if __name__ == "__main__":
