@@ -326,7 +326,8 @@ def measure(
         return [request(prompt, n_tokens, options.temperature) for prompt in prompts]
 
     def turn(server: Server, same: Sequence[bytes]) -> Turn:
-        neighbours.share()
+        # A processor may be slower, or faster, after work than after rest: both begin after rest.
+        neighbours.wait(options.patience)
         replies = exchange(server.port, same)
         share = neighbours.share()
         completions = [Completion.read(reply) for reply in replies]
@@ -339,9 +340,9 @@ def measure(
     rounds: list[dict[str, Turn]] = []
     n_quiet = 0
     while n_quiet < options.rounds and len(rounds) < TRIES * options.rounds:
-        neighbours.wait(options.patience)
         same = requests(options.max_tokens)
-        rounds.append({name: turn(server, same) for name, server in servers.items()})
+        order = list(servers)[:: -1 if len(rounds) % 2 else 1]
+        rounds.append({name: turn(servers[name], same) for name in order})
         n_quiet += disturbance(rounds[-1]) < QUIET
     quietest = sorted(rounds, key=disturbance)[: options.rounds]
     return {name: [together[name] for together in quietest] for name in servers}
