@@ -10,7 +10,7 @@ DATA := $(VENV)/.test-data
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/* bridge/*) \
            vendor/fetch_llama_cpp.py vendor/llama.cpp.toml vendor/llama.cpp.lock
 
-.PHONY: build demo test lint format types bindings bench tinychat clean
+.PHONY: build demo test lint format types bindings bench llama-server tinychat clean
 
 build: $(BUILT)
 
@@ -58,6 +58,12 @@ bench: build
 	$(BIN)/python benchmarks/caches.py
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/handles.py
+
+# build/llama-server/bin/llama-server, which benchmarks/server.py compares with: about six minutes.
+llama-server: build
+	$(BIN)/cmake -S . -B build/llama-server -G Ninja -DWITH_LLAMA_SERVER=ON \
+	    -DPython3_EXECUTABLE="$(abspath $(BIN)/python)"
+	$(BIN)/cmake --build build/llama-server --target llama-server
 
 # Makes the bundled model anew, from its corpus to its evaluation: about three hours on two cores.
 tinychat: build
