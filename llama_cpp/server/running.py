@@ -74,6 +74,7 @@ class Running:
             ping_seconds: How long a quiet while is; None: never.
         """
         chunks = cast("Any", self._job.polled_chunks())
+        pings = _Pings(self.news, ping_seconds)
         try:
             while True:
                 there = []
@@ -86,30 +87,67 @@ class Running:
                         yield there
                     return
                 if there:
+                    pings.has_news = True
                     yield there
                 if self._error is not None:
                     raise self._error
                 if not self.is_ready:
-                    try:
-                        await asyncio.wait_for(self._wait(), ping_seconds)
-                    except asyncio.TimeoutError:
+                    await self._wait()
+                    if pings.is_due and not self.is_ready:
                         yield []
         finally:
+            pings.stop()
             chunks.close()
 
     async def _wait(self) -> None:
+        """Wait for news, or for a quiet while to pass."""
         self.news.clear()
         if not self.is_ready:
             await self.news.wait()
         if self._error is not None:
             raise self._error
-        if self.first is None:
+        if self.first is None and self.is_ready:
             self.first = time.monotonic()
 
     def close(self) -> None:
         """Stop it, if it is not finished, and give its place to others."""
         self._job.cancel()
         self._runner.forget(self)
+
+
+class _Pings:
+    """Wakes who waits for news after a quiet while; one timer for many tokens, not one for each."""
+
+    def __init__(self, news: asyncio.Event, seconds: float | None) -> None:
+        self._news = news
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self.has_news = True
+        self._due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._arm()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a quiet while has passed since this was last asked."""
+        due, self._due = self._due, False
+        return due
+
+    def stop(self) -> None:
+        """Wake nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self) -> None:
+        if self._seconds is not None:
+            self._timer = self._loop.call_later(self._seconds, self._tick)
+
+    def _tick(self) -> None:
+        if not self.has_news:
+            self._due = True
+            self._news.set()
+        self.has_news = False
+        self._arm()
 
 
 def prepared(call: Callable[[], PolledJob]) -> PolledJob:
