@@ -37,6 +37,7 @@ _server_settings: ServerSettings | None = None
 _llama_proxy: LlamaProxy | None = None
 _ping_message_factory: Callable[[], bytes] | None = None
 _lock = asyncio.Lock()
+_QUIET_SECONDS = 15.0
 
 
 def set_server_settings(server_settings: ServerSettings) -> None:
@@ -151,7 +152,14 @@ async def _answer(call: Callable[..., Any], kwargs: dict[str, Any], stream: bool
 
     async def parts() -> AsyncIterator[bytes]:
         try:
-            while (chunk := await asyncio.to_thread(next, chunks, ended)) is not ended:
+            while True:
+                coming = asyncio.ensure_future(asyncio.to_thread(next, chunks, ended))
+                while _ping_message_factory is not None:
+                    if (await asyncio.wait({coming}, timeout=_QUIET_SECONDS))[0]:
+                        break
+                    yield _ping_message_factory()
+                if (chunk := await coming) is ended:
+                    break
                 yield event(chunk)
             yield DONE
         finally:
