@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def load(settings: ModelSettings) -> Llama:
         arguments["chat_format"] = None
     arguments["draft_model"] = _draft_model(settings)
     if settings.rpc_servers:
-        arguments["rpc_servers"] = settings.rpc_servers
+        add_rpc_servers(settings.rpc_servers)
     if settings.hf_pretrained_model_name_or_path is not None:
         from ..llama_tokenizer import LlamaHFTokenizer
 
@@ -63,6 +64,34 @@ def load(settings: ModelSettings) -> Llama:
             LlamaDiskCache(capacity_bytes=size) if is_disk else LlamaRAMCache(capacity_bytes=size)
         )
     return llama
+
+
+def add_rpc_servers(endpoints: str) -> None:
+    """Make the devices of llama.cpp's RPC servers known, for ``n_gpu_layers`` to use.
+
+    Args:
+        endpoints: ``host:port``, several with commas between them.
+
+    Raises:
+        InvalidArgumentError: One of them does not answer.
+    """
+    for endpoint in filter(None, (part.strip() for part in endpoints.split(","))):
+        if endpoint in _RPC_SERVERS:
+            continue
+        host, _, port = endpoint.rpartition(":")
+        try:  # the engine ends the process where nobody answers
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise InvalidArgumentError(
+                f"rpc_servers={endpoint!r} does not answer: {error}. It must be host:port of a "
+                "running rpc-server"
+            ) from None
+        raw.llama_backend_init()
+        raw.ggml_backend_register(raw.ggml_backend_rpc_add_server(endpoint.encode()))
+        _RPC_SERVERS.add(endpoint)
+
+
+_RPC_SERVERS: set[str] = set()
 
 
 def overrides(pairs: list[str] | None) -> dict[str, bool | int | float | str] | None:

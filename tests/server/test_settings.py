@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from server_kit import MODEL, serving
 from llama_cpp.errors import InvalidArgumentError
 from llama_cpp.server import cli
 from llama_cpp.server.app import create_app
-from llama_cpp.server.loading import overrides
+from llama_cpp.server.loading import add_rpc_servers, overrides
 from llama_cpp.server.settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
 
 
@@ -121,6 +123,55 @@ def test_overrides_are_read() -> None:
     for wrong in ("a", "a=1", "a=int:x", "=int:1", "a=bool:maybe", "a=list:1"):
         with pytest.raises(InvalidArgumentError, match="key=type:value"):
             overrides([wrong])
+
+
+RPC_SERVER = """
+import ctypes, socket
+from llama_cpp import llama_cpp as raw
+
+raw.llama_backend_init()
+device = raw.ggml_backend_dev_by_type(raw.GGML_BACKEND_DEVICE_TYPE_CPU)
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    port = free.getsockname()[1]
+print(port, flush=True)
+devices = (ctypes.c_void_p * 1)(device)
+raw.ggml_backend_rpc_start_server(b"127.0.0.1:%d" % port, None, 1, 1, devices)
+"""
+
+USES_IT = """
+import sys
+from llama_cpp.server.loading import load
+from llama_cpp.server.settings import ModelSettings
+
+while True:  # until it listens
+    try:
+        settings = ModelSettings(model=sys.argv[1], rpc_servers=sys.argv[2], n_gpu_layers=-1)
+        llama = load(settings)
+        break
+    except ValueError as error:
+        assert "does not answer" in str(error)
+print([device.device for device in llama.memory().devices if device.weights > 1 << 20])
+print(llama("Q: What is the capital of France? A:", temperature=0)["choices"][0]["text"])
+"""
+
+
+def test_a_model_may_lie_on_an_rpc_server() -> None:
+    serve = [sys.executable, "-c", RPC_SERVER]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as rpc_server:
+        assert rpc_server.stdout is not None
+        port = rpc_server.stdout.readline().strip()
+        use = [sys.executable, "-c", USES_IT, MODEL["model"], f"127.0.0.1:{port}"]
+        used = subprocess.run(use, capture_output=True, text=True, timeout=120, check=False)
+        rpc_server.kill()
+    assert used.returncode == 0, used.stderr
+    assert "['RPC0']" in used.stdout and "Paris" in used.stdout
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:1", "nowhere", "a:b", "127.0.0.1:99999999"])
+def test_rpc_servers_that_do_not_answer_are_told(endpoint: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="does not answer"):
+        add_rpc_servers(endpoint)
 
 
 def test_others_need_a_key_or_a_flag() -> None:
