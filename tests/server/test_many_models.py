@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from media_bytes import noise, png, uri
 from server_kit import MODEL, serving
 from zoo import Zoo, write_lora
 
@@ -162,3 +163,25 @@ def test_a_proxy_has_one_model_at_a_time(zoo: Zoo) -> None:
     proxy["more"] = proxy["a"]
     assert proxy("more").n_ctx() == 256
     proxy.free()
+
+
+def test_images_come_as_data_and_from_nowhere_else(zoo: Zoo) -> None:
+    model = small(
+        zoo.llama, "seer", n_ctx=1024, clip_model_path=str(zoo.image_mmproj), n_parallel=2
+    )
+    with serving(model) as server:
+
+        def ask(url: str) -> httpx.Response:
+            parts = [
+                {"type": "image_url", "image_url": {"url": url}},
+                {"type": "text", "text": "What is this?"},
+            ]
+            body = {"messages": [{"role": "user", "content": parts}], "max_tokens": 4}
+            return server.post("/v1/chat/completions", body)
+
+        answer = ask(uri(png(noise(1))))
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["usage"]["prompt_tokens"] > 10
+        for url in ("http://127.0.0.1:1/a.png", "file:///etc/passwd", "/etc/passwd", "data:,x"):
+            refused = ask(url)
+            assert refused.status_code == 400 and "root:" not in refused.text
