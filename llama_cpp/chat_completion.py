@@ -175,4 +175,5 @@ def _as_legacy_delta(delta: Mapping[str, Any], legacy: bool) -> Mapping[str, Any
     if not legacy or "tool_calls" not in delta:
         return delta
     call = delta["tool_calls"][0]
-    return {"function_call": call["function"]} if call["index"] == 0 else {}
+    is_first = call["index"] == 0 and "function" in call  # without it, it tells of a cut-off call
+    return {"function_call": call["function"]} if is_first else {}

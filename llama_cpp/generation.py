@@ -226,6 +226,12 @@ class Run:
         """Whether there is a part to take, or the texts are finished."""
         return self._call.is_ready()
 
+    @property
+    def first_token_time(self) -> float | None:
+        """When the first token of all was chosen, by ``time.monotonic``."""
+        times = [choice.request.first_token_time for choice in self.choices]
+        return min((each for each in times if each is not None), default=None)
+
     def want_all(self) -> None:
         """Be ready when all is written, and not before."""
         self._call.wants_all = True
@@ -254,10 +260,11 @@ class Run:
                     yield None
                     continue
                 for choice in self.choices:
+                    is_finished = choice.request.finished  # before its last part is looked for
                     while choice.builder.parts:
                         text, records = choice.builder.parts.popleft()
                         yield choice, text, records
-                    if choice.request.finished and not choice.reported:
+                    if is_finished and not choice.reported:
                         if choice.request.error is not None:
                             raise choice.request.error
                         choice.reported = True

@@ -69,7 +69,7 @@ def serving(
     )
     config = uvicorn.Config(
         app, host=server_settings.host, port=0, log_level="warning", ws="none",
-        timeout_graceful_shutdown=timeout_graceful_shutdown,
+        timeout_graceful_shutdown=timeout_graceful_shutdown, root_path=server_settings.root_path,
     )  # fmt: skip
     server = uvicorn.Server(config)
     problems: list[BaseException] = []

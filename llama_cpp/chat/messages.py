@@ -83,7 +83,7 @@ def _cleaned(message: Any, where: str, known_roles: Collection[str]) -> dict[str
         )
     cleaned = {name: value for name, value in message.items() if value is not None}
     role = cleaned.get("role")
-    if role not in known_roles:
+    if not isinstance(role, str) or role not in known_roles:
         raise InvalidArgumentError(
             f"{where} has the role {role!r}, known are {', '.join(sorted(known_roles))}"
         )

@@ -320,8 +320,9 @@ class Engine:
         for slot in self.slots:
             if slot.request is not None and slot.request.cancelled:
                 self._endings.fail(slot, None)
-        if self._waiting and any(request.cancelled for request in self._waiting):
-            for request in [each for each in self._waiting if each.cancelled]:
+        # A copy: other threads submit meanwhile.
+        for request in tuple(self._waiting) if self._waiting else ():
+            if request.cancelled:
                 self._waiting.remove(request)
                 request.sampler.close()
                 self._endings.end(request, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 
 from ..errors import LlamaError
@@ -138,6 +139,8 @@ class Readout:
         if request.logprobs is not None:
             logprobs = Logprobs(*request.logprobs.of(self._context, index, token))
         slot.tokens.append(token)
+        if not request.n_generated:
+            request.first_token_time = time.monotonic()
         request.n_generated += 1
         if request.consumer.token(token, logprobs):
             self._endings.finish(slot, "stop")

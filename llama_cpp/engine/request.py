@@ -116,6 +116,8 @@ class Request:
         self.n_extra = sum(each.media.n_tokens - each.media.n_pos for each in self.media)
         """Cells of the memory that it takes besides one for each position."""
         self.n_generated = 0
+        self.first_token_time: float | None = None
+        """When the first token was chosen, by ``time.monotonic``."""
         self.n_reused = 0
         """Prompt tokens that did not have to be computed."""
         self.measured_from = measured_from

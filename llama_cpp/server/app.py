@@ -96,7 +96,6 @@ def create_app(
     app = FastAPI(
         title="llama.cpp Python API",
         version=__version__,
-        root_path=server.root_path,
         lifespan=lifespan,
         redoc_url=None,
     )

@@ -50,7 +50,9 @@ def _bias(llama: Llama, bias: Mapping[str, float], kind: str | None) -> dict[int
     by_id: dict[int, float] = {}
     for key, value in bias.items():
         if kind == "tokens":
-            tokens = llama.tokenize(key.encode(), add_bos=False, special=True)
+            tokens = llama.tokenize(
+                key.encode("utf-8", "surrogatepass"), add_bos=False, special=True
+            )
             by_id.update(dict.fromkeys(tokens, value))
             continue
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -28,6 +29,8 @@ def _scalar(annotation: Any) -> Any:
         return str if len(kinds) > 1 else _scalar(kinds[0])
     if origin is list:
         return _scalar(get_args(annotation)[0])
+    if origin is dict:
+        return json.loads
     return annotation if annotation in (int, float, str, bool) else str
 
 
@@ -65,7 +68,7 @@ def add_args_from_model(parser: argparse.ArgumentParser, model: type[BaseModel])
             const=True if kind is bool else None,
             default=argparse.SUPPRESS,
             help=(field.description or "").replace("%", "%%"),
-            metavar=getattr(kind, "__name__", "value").upper(),
+            metavar="JSON" if kind is json.loads else kind.__name__.upper(),
         )
 
 

@@ -15,7 +15,8 @@ from .model import ModelRegistry
 from .monitor import Monitor
 from .running import PolledJob, Running
 from .settings import ServerSettings
-from .stream import DONE, PING, EventStream, answered, event
+from .stream import DONE, PING, EventStream, answered
+from .wire import event
 
 
 @dataclass(frozen=True)

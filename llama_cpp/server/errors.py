@@ -9,7 +9,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -17,6 +16,7 @@ from typing_extensions import TypedDict
 
 from .. import errors
 from .types import CreateChatCompletionRequest, CreateCompletionRequest, CreateEmbeddingRequest
+from .wire import JSONAnswer
 
 __all__ = [
     "CreateChatCompletionRequest",
@@ -129,19 +129,25 @@ def anthropic_shape(error: ErrorResponse, status: int) -> dict[str, Any]:
     return {"type": "error", "error": {"type": kind, "message": error["message"]}}
 
 
-def respond(error: BaseException, path: str = "") -> JSONResponse:
+def route_path(scope: Mapping[str, Any]) -> str:
+    """The path of a request without what a proxy strips."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")) or "/"
+
+
+def respond(error: BaseException, path: str = "") -> Response:
     """Make the response of a request that failed."""
     status, body, headers = described(error)
     is_anthropic = path.startswith("/v1/messages")
     content = anthropic_shape(body, status) if is_anthropic else {"error": body}
-    return JSONResponse(content, status, headers=dict(headers))
+    return JSONAnswer(content, status, headers=dict(headers))
 
 
 def install(app: FastAPI) -> None:
     """Have an application answer failures in OpenAI's shape."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return respond(error, request.url.path)
+        return respond(error, route_path(request.scope))
 
     for kind in (RequestError, errors.LlamaError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, handle)
@@ -200,6 +206,6 @@ class RouteErrorHandler(APIRoute):
             try:
                 return await handler(request)
             except Exception as error:
-                return respond(error, request.url.path)
+                return respond(error, route_path(request.scope))
 
         return handle

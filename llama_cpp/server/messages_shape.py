@@ -224,6 +224,8 @@ class MessageBuilder:
         yield self._delta({"type": f"{kind}_delta", kind: text})
 
     def _call(self, call: Mapping[str, Any]) -> Iterator[Event]:
+        if "function" not in call:  # it tells of a call that was cut off, as the finish reason does
+            return
         function = call["function"]
         if self._block is None or self._number != call["index"]:
             block = {"type": "tool_use", "id": call["id"], "name": function["name"], "input": {}}

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import RequestError, respond
+from .errors import RequestError, respond, route_path
 from .monitor import Monitor
 from .settings import LOOPBACK, ServerSettings
 
@@ -66,7 +66,7 @@ class Gate:
             self._check(scope, Headers(scope=scope))
             await self._app(scope, body, answer)
         except RequestError as error:
-            await respond(error, scope["path"])(scope, receive, answer)
+            await respond(error, route_path(scope))(scope, receive, answer)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._monitor.answered(route, status)
@@ -88,7 +88,10 @@ class Gate:
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._max_body:
             raise _too_large(self._max_body)
-        path = scope["path"]
+        if scope["method"] == "POST" and "json" not in headers.get("content-type", ""):
+            # What other sites' pages may send without being asked is no JSON.
+            raise RequestError(415, "send JSON, and say so: Content-Type: application/json")
+        path = route_path(scope)
         if self._keys and path not in _OPEN and not path.startswith("/web/"):
             if scope["method"] == "OPTIONS":
                 return
@@ -143,10 +146,10 @@ def _hosts(settings: ServerSettings) -> Sequence[str] | None:
     if settings.host not in LOOPBACK and not settings.allowed_hosts:
         return None
     own = [*LOOPBACK, "[::1]", settings.host]
-    return [*own, *settings.allowed_hosts]
+    return [name.lower() for name in (*own, *settings.allowed_hosts)]
 
 
 def _without_port(host: str) -> str:
     if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+        return host.partition("]")[0].lower() + "]"
+    return host.partition(":")[0].lower()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -105,6 +106,7 @@ class ModelRegistry:
         self._runners: dict[str, ModelRunner] = {}
         self._sizes: dict[str, int] = {}
         self._loading = asyncio.Lock()
+        self._loads: dict[str, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -151,42 +153,56 @@ class ModelRegistry:
         """
         settings = self.find(model)
         name = settings.names[0]
-        runner = self._runners.get(name)
-        if runner is None:
-            async with self._loading:
-                runner = self._runners.get(name) or await self._load(settings)
-                runner.n_leases += 1
-        else:
-            runner.n_leases += 1
+        while (runner := self._runners.get(name)) is None:
+            await self._loaded(settings)
+        runner.n_leases += 1
         try:
             yield runner
         finally:
             runner.n_leases -= 1
             runner.last_used = time.monotonic()
 
-    async def _load(self, settings: ModelSettings) -> ModelRunner:
+    async def _loaded(self, settings: ModelSettings) -> None:
+        """Wait for a model to be loaded; that goes on if the client leaves, for the next one."""
         name = settings.names[0]
-        await self._make_room(self._sizes.get(name, 0))
-        llama = await asyncio.to_thread(load, settings)
-        runner = ModelRunner(llama, max_queue=self._server.max_queue, monitor=self._monitor)
-        self._sizes[name] = 0 if settings.vocab_only else llama.memory().used
-        try:
-            await self._make_room(self._sizes[name])
-        except RequestError:
-            await asyncio.to_thread(runner.close)
-            raise
-        self._runners[name] = runner
-        return runner
+        task = self._loads.get(name)
+        if task is None:
+            task = self._loads[name] = asyncio.create_task(self._load(settings))
+            task.add_done_callback(lambda done: self._loads.pop(name) and _failure_of(done))
+        await asyncio.shield(task)
+
+    async def _load(self, settings: ModelSettings) -> None:
+        name = settings.names[0]
+        async with self._loading:
+            await self._make_room(self._sizes.get(name) or _file_size(settings.model))
+            llama = await asyncio.to_thread(load, settings)
+            runner = ModelRunner(llama, max_queue=self._server.max_queue, monitor=self._monitor)
+            self._sizes[name] = 0 if settings.vocab_only else llama.memory().used
+            try:
+                await self._make_room(self._sizes[name])
+            except RequestError:
+                await asyncio.to_thread(runner.close)
+                raise
+            self._runners[name] = runner
 
     async def _make_room(self, size: int) -> None:
-        """Unload what was used longest ago, until a model fits."""
+        """Unload what was used longest ago, until a model fits; nothing if it cannot.
+
+        Raises:
+            RequestError: Those that are in use leave no room for it.
+        """
         limit = self._server.models_memory_limit
-        while limit is not None and size + sum(map(self._sizes.__getitem__, self._runners)) > limit:
+        if limit is None:
+            return
+        used = sum(self._sizes[name] for name, each in self._runners.items() if each.n_leases)
+        if size + used > limit:
+            raise RequestError(
+                503,
+                f"there is no memory for the model now: it takes {size} bytes, models_memory_limit "
+                f"is {limit}, and {used} are in use",
+            )
+        while size + sum(self._sizes[name] for name in self._runners) > limit:
             idle = [name for name, each in self._runners.items() if not each.n_leases]
-            if not idle:
-                raise RequestError(
-                    503, f"there is no memory for the model now ({size} bytes of {limit})"
-                )
             await self._unload(min(idle, key=lambda name: self._runners[name].last_used))
 
     async def _unload(self, name: str) -> None:
@@ -207,3 +223,16 @@ class ModelRegistry:
             self._task.cancel()
         for name in tuple(self._runners):
             await self._unload(name)
+
+
+def _failure_of(task: asyncio.Task[None]) -> BaseException | None:
+    """Look at how a load ended: if all who waited for it have left, nobody else does."""
+    return None if task.cancelled() else task.exception()
+
+
+def _file_size(path: str) -> int:
+    """What a model takes at least, as far as that is known before it is loaded."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0

@@ -70,12 +70,14 @@ class Monitor:
 
     def generated(self, running: Running) -> None:
         """Count what a generation took."""
+        first = running.run.first_token_time
+        if first is None:  # its client left before
+            return
         usage = running.run.usage
         details = usage.get("prompt_tokens_details") or {}
         computed = usage["prompt_tokens"] - int(details.get("cached_tokens", 0))
         predicted = usage["completion_tokens"]
         now = time.monotonic()
-        first = running.first if running.first is not None else now
         self._prompt.inc(max(0, computed))
         self._predicted.inc(predicted)
         self._prompt_seconds.inc(first - running.started)

@@ -20,7 +20,7 @@ from .errors import RequestError
 from .middleware import is_known
 from .model import LlamaProxy
 from .settings import ModelSettings, ServerSettings
-from .stream import DONE, EventStream, encoded, event
+from .stream import DONE, EventStream
 from .types import (
     CreateChatCompletionRequest,
     CreateCompletionRequest,
@@ -32,6 +32,7 @@ from .types import (
     TokenizeInputRequest,
     TokenizeInputResponse,
 )
+from .wire import encoded, event
 
 _server_settings: ServerSettings | None = None
 _llama_proxy: LlamaProxy | None = None

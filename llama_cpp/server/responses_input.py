@@ -37,7 +37,9 @@ def _add(messages: list[dict[str, Any]], item: Mapping[str, Any], index: int) ->
         content = _content(item.get("content"), index)
         if role == "assistant":
             said = _assistant(messages)
-            text = content if isinstance(content, str) else "".join(p["text"] for p in content)
+            if not isinstance(content, str):
+                raise _wrong(index, "is of the assistant, whose parts are texts")
+            text = content
             said["content"] = (said.get("content") or "") + text
         else:
             messages.append({"role": role, "content": content})

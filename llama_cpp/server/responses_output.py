@@ -52,7 +52,7 @@ class ResponseBuilder:
             for call in delta.get("tool_calls") or ():
                 yield from self._call(call)
             if reason := choice["finish_reason"]:
-                yield from self._close()
+                yield from self._close("incomplete" if reason == "length" else "completed")
                 if reason == "length":
                     self.response["status"] = "incomplete"
                     self.response["incomplete_details"] = {"reason": "max_output_tokens"}
@@ -83,6 +83,8 @@ class ResponseBuilder:
         return self.response
 
     def _call(self, call: Mapping[str, Any]) -> Iterator[Event]:
+        if "function" not in call:  # it tells of a call that was cut off, as the finish reason does
+            return
         function = call["function"]
         item = self._open
         if not isinstance(item, _Call) or item.number != call["index"]:
@@ -104,8 +106,9 @@ class ResponseBuilder:
             yield from self._numbered(self._open.begin())
         yield from self._numbered(self._open.add(text, logprobs))
 
-    def _close(self) -> Iterator[Event]:
+    def _close(self, status: str = "completed") -> Iterator[Event]:
         if self._open is not None:
+            self._open.item["status"] = status
             yield from self._numbered(self._open.end())
             self._open = None
 
@@ -141,7 +144,6 @@ class _Item:
 
     def end(self) -> Iterator[Event]:
         """Close it."""
-        self.item["status"] = "completed"
         yield {
             "type": "response.output_item.done", "output_index": self._index, "item": self.item,
         }  # fmt: skip

@@ -44,6 +44,7 @@ class ModelRunner:
         self._is_closing = False
         self._work = threading.Event()
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="llama-prepare")
+        self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="llama-compute")
         self._thread = threading.Thread(target=self._drive, name="llama-engine", daemon=True)
         if not llama._vocab_only:
             llama._engine.after_step = self._tell
@@ -64,9 +65,10 @@ class ModelRunner:
             RequestError: Too many requests wait already.
             LlamaError: What is wrong with the request.
         """
+        started = time.monotonic()
         async with self._place():
             job = await self.in_thread(lambda: prepared(call), otherwise=self._drop)
-            running = Running(self, job)
+            running = Running(self, job, started)
             self._running.add(running)
         self._work.set()
         return running
@@ -79,7 +81,21 @@ class ModelRunner:
     async def compute(self, call: Callable[[], T]) -> T:
         """Run something that computes by itself on another thread: embeddings, for example."""
         async with self._place():
-            return await self.in_thread(call)
+            future = self._computing.submit(call)
+            try:
+                return await asyncio.wrap_future(future)
+            except asyncio.CancelledError:
+                if not future.cancelled():  # it goes on, and so long its place is taken
+                    self._n_preparing += 1
+                    self.n_leases += 1
+                    future.add_done_callback(
+                        lambda _: self._loop.call_soon_threadsafe(self._computed)
+                    )
+                raise
+
+    def _computed(self) -> None:
+        self._n_preparing -= 1
+        self.n_leases -= 1
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -128,6 +144,7 @@ class ModelRunner:
         if self._thread.is_alive():
             self._thread.join()
         self._threads.shutdown(wait=False)
+        self._computing.shutdown(wait=False)
 
     # On the engine's thread.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -35,15 +34,15 @@ class Running:
     Args:
         runner: Works on it.
         job: The call, which has begun.
+        started: When it was asked for, by ``time.monotonic``.
     """
 
-    def __init__(self, runner: ModelRunner, job: PolledJob) -> None:
+    def __init__(self, runner: ModelRunner, job: PolledJob, started: float) -> None:
         self._runner = runner
         self._job = job
         self.run = job.begin()
         self.news = asyncio.Event()
-        self.started = time.monotonic()
-        self.first: float | None = None
+        self.started = started
         self._error: Exception | None = None
 
     @property
@@ -106,8 +105,6 @@ class Running:
             await self.news.wait()
         if self._error is not None:
             raise self._error
-        if self.first is None and self.is_ready:
-            self.first = time.monotonic()
 
     def close(self) -> None:
         """Stop it, if it is not finished, and give its place to others."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from typing_extensions import TypedDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import Self, TypedDict
 
 __all__ = [
     "ChatCompletionRequestMessage",
@@ -42,6 +42,22 @@ def _no_bool(value: Any) -> Any:
 
 
 Number: TypeAlias = Annotated[float, BeforeValidator(_no_bool)]
+
+
+STOPS_MAX = 4096
+"""Characters of all stop strings together: their automaton takes memory for each."""
+CHOICES_MAX = 1024
+"""Texts that one request may ask for: prompts times n."""
+
+
+def _short_stops(stops: Any) -> Any:
+    texts = [stops] if isinstance(stops, str) else stops or []
+    if sum(map(len, texts)) > STOPS_MAX:
+        raise ValueError(f"stop strings may have {STOPS_MAX} characters together")
+    return stops
+
+
+Stops: TypeAlias = Annotated[str | list[str], AfterValidator(_short_stops)]
 
 
 class StreamOptions(Body):
@@ -92,7 +108,7 @@ class Generating(Sampling):
 
     model: str | None = Field(None, description="Which model; with one any name will do.")
     max_tokens: Integer | None = Field(None, description="Tokens to generate at most.")
-    stop: str | list[str] | None = None
+    stop: Stops | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1, le=128)] | None = 1
@@ -110,6 +126,16 @@ class CreateCompletionRequest(Generating):
     max_tokens: Integer | None = 16
     echo: bool | None = Field(False, description="Whether the prompt is part of the text.")
     logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
+
+    @model_validator(mode="after")
+    def _check_choices(self) -> Self:
+        n_prompts = len(self.prompt) if not isinstance(self.prompt, str) else 1
+        if n_prompts and isinstance(self.prompt, list) and isinstance(self.prompt[0], int):
+            n_prompts = 1
+        if n_prompts * (self.n or 1) > CHOICES_MAX:
+            raise ValueError(f"at most {CHOICES_MAX} texts go: prompts times n")
+        return self
+
     best_of: Annotated[int, Field(ge=1, le=128)] | None = Field(
         None, description="Without effect: each completion is an answer."
     )

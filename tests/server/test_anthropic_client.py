@@ -122,6 +122,14 @@ def test_errors_have_their_own_shape(client: anthropic.Anthropic, server: Runnin
         client.messages.create(model="tinychat", max_tokens=4, messages=wrong)
 
 
+def test_a_reply_that_was_begun_goes_on(client: anthropic.Anthropic) -> None:
+    begun: Any = {"role": "assistant", "content": "The capital of France is"}
+    message = client.messages.create(
+        model="tinychat", max_tokens=16, messages=[*QUESTION, begun], **GREEDY
+    )
+    assert text_of(message).strip().startswith("Paris.")
+
+
 def test_events_come_in_their_order(server: RunningServer) -> None:
     body = {"max_tokens": 8, "messages": QUESTION, "temperature": 0}
     kinds = [json.loads(event)["type"] for event in server.events("/v1/messages", body)]

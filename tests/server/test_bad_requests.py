@@ -45,6 +45,8 @@ def assert_serves(server: RunningServer) -> None:
         ({"seed": 2**70}, "seed"),
         ({"stop": 5}, "stop"),
         ({"logit_bias": {"x": 1}}, "logit_bias"),
+        ({"prompt": ["a"] * 1000, "n": 100}, None),
+        ({"stop": ["a" * 5000]}, "stop"),
         ({"logit_bias": {"99999999": 1}}, None),
         ({"grammar": "root ::= ("}, None),
         ({"samplers": ["magic"]}, None),
@@ -68,6 +70,8 @@ def test_wrong_completions_are_refused(
         {"messages": []},
         {"messages": "Hello"},
         {"messages": [{"role": "nobody", "content": "Hello"}]},
+        {"messages": [{"role": ["user"], "content": "Hello"}]},
+        {"messages": [{"role": {"a": 1}, "content": "Hello"}]},
         {
             "messages": [
                 {
@@ -105,6 +109,19 @@ def test_wrong_json_is_refused(server: RunningServer, content: bytes) -> None:
     assert_serves(server)
 
 
+def test_parts_of_the_assistant_are_texts(server: RunningServer) -> None:
+    part = {"type": "input_image", "image_url": "data:x"}
+    body = {"input": [{"role": "assistant", "content": [part]}]}
+    assert refused(server.post("/v1/responses", body), 400)["param"] == "input"
+
+
+def test_what_is_not_said_to_be_json_is_refused(server: RunningServer) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+        headers = {"content-type": kind} if kind else {}
+        response = server.client.post("/v1/completions", content=b"{}", headers=headers)
+        refused(response, 415)
+
+
 def test_unknown_fields_are_ignored(server: RunningServer) -> None:
     body = {"prompt": "Once", "max_tokens": 1, "no_such_field": {"a": [1]}}
     assert server.post("/v1/completions", body).status_code == 200
@@ -112,7 +129,8 @@ def test_unknown_fields_are_ignored(server: RunningServer) -> None:
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "é" * 3, "\u202e"])
 def test_strange_texts_are_no_failure(server: RunningServer, text: str) -> None:
-    content = json.dumps({"prompt": text, "max_tokens": 2}).encode()
+    bias = {"logit_bias": {text: 1}, "logit_bias_type": "tokens"}
+    content = json.dumps({"prompt": text, "max_tokens": 2, **bias}).encode()
     response = httpx.post(
         server.url + "/v1/completions", content=content,
         headers={"content-type": "application/json"},

@@ -160,3 +160,49 @@ def test_logit_bias_by_id_and_by_text(server: RunningServer) -> None:
     assert "Paris" in complete(server, logit_bias=bias, max_tokens=8)["choices"][0]["text"]
     by_text = complete(server, logit_bias={"Paris": -100.0}, logit_bias_type="tokens")
     assert "Paris" not in by_text["choices"][0]["text"]
+
+
+WEATHER = {
+    "name": "get_weather",
+    "parameters": {
+        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"],
+    },
+}  # fmt: skip
+ASKED = [{"role": "user", "content": "What is the weather in Oslo?"}]
+
+
+@pytest.mark.parametrize("max_tokens", [8, 12, 16, 20, 24, 28])
+def test_calls_that_are_cut_off_are_told_in_every_shape(
+    server: RunningServer, max_tokens: int
+) -> None:
+    tool = {"type": "function", "function": WEATHER}
+    schema = {"name": WEATHER["name"], "input_schema": WEATHER["parameters"]}
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/chat/completions", {"messages": ASKED, "tools": [tool], "max_tokens": max_tokens}),
+        ("/v1/chat/completions", {"messages": ASKED, "functions": [WEATHER],
+                                  "max_tokens": max_tokens}),
+        ("/v1/responses", {"input": ASKED, "tools": [{"type": "function", **WEATHER}],
+                           "max_output_tokens": max_tokens}),
+        ("/v1/messages", {"messages": ASKED, "tools": [schema], "max_tokens": max_tokens}),
+    ]  # fmt: skip
+    for path, body in requests:
+        events = server.events(path, {**body, **GREEDY})
+        assert not any('"error":{' in event for event in events), events[-1]
+    last = json.loads(server.events("/v1/responses", {**requests[2][1], **GREEDY})[-1])
+    whole = server.post("/v1/responses", {**requests[2][1], **GREEDY}).json()
+    for response in (last["response"], whole):
+        cut_off = response["status"] == "incomplete"
+        statuses = {item["status"] for item in response["output"][-1:]}
+        assert statuses <= {"incomplete" if cut_off else "completed"}
+
+
+def test_metrics_tell_what_was_done(server: RunningServer) -> None:
+    def value(name: str) -> float:
+        lines = server.get("/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+    before = value("llamacpp:tokens_predicted_total")
+    complete(server, max_tokens=50, ignore_eos=True, prompt="Once upon a time")
+    assert value("llamacpp:tokens_predicted_total") == before + 50
+    assert value("llamacpp:predicted_tokens_seconds") < 50_000
+    assert value("llamacpp:time_to_first_token_seconds_count") >= 1

@@ -89,6 +89,27 @@ def test_idle_models_are_unloaded_and_come_back() -> None:
         assert answers == [200] * 4
 
 
+def test_a_model_that_is_too_large_costs_the_others_nothing(zoo: Zoo) -> None:
+    large = {"model": MODEL["model"], "model_alias": "large", "n_ctx": 2048}
+    with serving(small(zoo.llama, "a"), large) as server:
+        server.context.settings.models_memory_limit = 5_000_000  # its file alone is larger
+        for _ in range(2):
+            assert server.post("/v1/completions", {"model": "large"}).status_code == 503
+            assert list(server.context.registry.runners) == ["a"]
+
+
+def test_a_client_that_does_not_wait_for_a_load_starts_no_other(zoo: Zoo) -> None:
+    with serving({}, small(zoo.llama, "late")) as server:
+        registry = server.context.registry
+        for _ in range(3):
+            with pytest.raises(httpx.ReadTimeout):
+                server.post("/v1/embeddings", {"input": "a", "model": "late"}, timeout=0.001)
+        while "late" not in registry.runners or registry.runners["late"].n_leases:
+            time.sleep(0.01)
+        assert server.post("/v1/embeddings", {"input": "a", "model": "late"}).status_code == 200
+        assert registry.runners["late"].n_active == 0
+
+
 def test_rerank_and_embeddings(zoo: Zoo) -> None:
     ranker = {"model": str(zoo.reranker), "model_alias": "rank", "n_ctx": 64}
     bert = {"model": str(zoo.bert), "model_alias": "bert", "n_ctx": 64}

@@ -32,8 +32,9 @@ def test_every_setting_is_a_flag() -> None:
         "--model", "m.gguf", "--n_ctx", "512", "--n-parallel", "3", "--use_mmap", "false",
         "--flash_attn", "auto", "--tensor_split", "0.5", "1.5", "--kv_overrides", "a=int:1",
         "--host", "0.0.0.0", "--n_gpu_layers", "auto", "--interrupt_requests", "true",
-        "--api_key", "x", "--context_shift",
+        "--api_key", "x", "--context_shift", "--lora_adapters", '{"a": "b.gguf"}',
     )  # fmt: skip
+    assert settings.lora_adapters == {"a": "b.gguf"}
     assert (settings.n_ctx, settings.n_parallel, settings.use_mmap) == (512, 3, False)
     assert (settings.flash_attn, settings.tensor_split) == ("auto", [0.5, 1.5])
     assert (settings.host, settings.n_gpu_layers, settings.context_shift) == (
@@ -195,7 +196,8 @@ def test_browsers_are_told_to_be_careful() -> None:
         # A page of another site whose name leads to this machine.
         rebound = server.get("/v1/models", headers={"Host": "evil.example:8000"})
         assert rebound.status_code == 403
-        assert server.get("/v1/models", headers={"Host": "localhost:1"}).status_code == 200
+        for name in ("localhost:1", "LocalHost", "[::1]:5"):
+            assert server.get("/v1/models", headers={"Host": name}).status_code == 200
         preflight = server.client.options(
             "/v1/models", headers={"Origin": "http://a", "Access-Control-Request-Method": "GET"}
         )
@@ -227,3 +229,12 @@ def test_the_cap_on_tokens_counts() -> None:
         chat = {"messages": [{"role": "user", "content": "Tell me a story."}]}
         answer = server.post("/v1/chat/completions", chat).json()
         assert answer["usage"]["completion_tokens"] == 5
+
+
+def test_what_a_proxy_strips_does_not_count() -> None:
+    with serving(api_key="k", root_path="/llm") as server:
+        for path in ("/health", "/", "/web/app.css"):
+            assert server.get(path).status_code == 200
+        assert server.get("/v1/models").status_code == 401
+        body = server.post("/v1/messages", {}, headers={"x-api-key": "k"}).json()
+        assert body["type"] == "error"

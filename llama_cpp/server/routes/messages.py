@@ -14,8 +14,9 @@ from ..context import Context
 from ..errors import anthropic_shape, described
 from ..messages_shape import MessageBuilder, chat_tool_choice, chat_tools, conversation
 from ..running import PolledJob
-from ..stream import answered, event
-from ..types import Body, Integer, Number
+from ..stream import answered
+from ..types import Body, Integer, Number, Stops
+from ..wire import event
 
 router = APIRouter(tags=["Anthropic"])
 
@@ -40,7 +41,7 @@ class CreateMessageRequest(CountTokensRequest):
 
     max_tokens: Annotated[Integer, Field(ge=1)]
     metadata: dict[str, Any] | None = None
-    stop_sequences: list[str] | None = Field(None, max_length=64)
+    stop_sequences: Stops | None = None
     stream: bool | None = False
     temperature: Number | None = Field(None, ge=0)
     top_k: Integer | None = None
@@ -60,6 +61,9 @@ def _arguments(body: CountTokensRequest) -> dict[str, Any]:
         "tool_choice": chat_tool_choice(body.tool_choice),
         "stream_options": {"include_usage": True},
     }
+    last = arguments["messages"][-1]
+    if last["role"] == "assistant" and not last.get("tool_calls"):
+        arguments["continue_final_message"] = True  # the reply goes on from there
     if (body.tool_choice or {}).get("disable_parallel_tool_use"):
         arguments["parallel_tool_calls"] = False
     if body.thinking is not None:

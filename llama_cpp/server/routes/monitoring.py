@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import PlainTextResponse, Response
 
 from ... import __version__
+from ...engine.slots import Slot
 from ..context import Context, ServerContext
 
 router = APIRouter(tags=["Monitoring"])
@@ -30,18 +31,23 @@ async def metrics(context: Context) -> Response:
 async def slots(context: Context) -> list[dict[str, Any]]:
     """List the sequences of all loaded models."""
     return [
-        {
-            "id": slot.id,
-            "model": name,
-            "is_processing": slot.request is not None,
-            "n_ctx": runner.llama.n_ctx(),
-            "n_tokens": slot.n_cached,
-            "n_decoded": slot.request.n_generated if slot.request is not None else 0,
-        }
+        _described(name, runner.llama.n_ctx(), slot)
         for name, runner in context.registry.runners.items()
         if not runner.llama._vocab_only
         for slot in runner.llama._engine.slots
     ]
+
+
+def _described(model: str, n_ctx: int, slot: Slot) -> dict[str, Any]:
+    request = slot.request  # once: the engine goes on meanwhile
+    return {
+        "id": slot.id,
+        "model": model,
+        "is_processing": request is not None,
+        "n_ctx": n_ctx,
+        "n_tokens": slot.n_cached,
+        "n_decoded": request.n_generated if request is not None else 0,
+    }
 
 
 @router.get("/props", summary="What the default model is like")

@@ -15,8 +15,9 @@ from ..errors import RequestError, described
 from ..responses_input import chat_response_format, chat_tool_choice, chat_tools, conversation
 from ..responses_output import ResponseBuilder
 from ..running import PolledJob
-from ..stream import PING, event
+from ..stream import PING
 from ..types import Body, Integer, Number
+from ..wire import event
 
 router = APIRouter(tags=["OpenAI V1"])
 
@@ -61,7 +62,7 @@ async def create_response(
         "messages": conversation(body.input, body.instructions),
         "tools": chat_tools(body.tools),
         "tool_choice": chat_tool_choice(body.tool_choice),
-        "parallel_tool_calls": body.parallel_tool_calls,
+        "parallel_tool_calls": body.parallel_tool_calls is not False,
         "response_format": chat_response_format(body.text),
         "max_tokens": context.capped(body.max_output_tokens),
         "model": name,

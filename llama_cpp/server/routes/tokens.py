@@ -50,7 +50,14 @@ async def tokenize_content(body: TokenizeRequest, context: Context) -> dict[str,
     )
     if not body.with_pieces:
         return {"tokens": tokens}
-    pieces = [{"id": token, "piece": await _text(context, body.model, [token])} for token in tokens]
+    async with context.registry.lease(body.model) as runner:
+        llama = runner.llama
+        pieces = await runner.in_thread(
+            lambda: [
+                {"id": token, "piece": llama.detokenize([token]).decode("utf-8", "replace")}
+                for token in tokens
+            ]
+        )
     return {"tokens": pieces}
 
 
