@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import anyio
 import httpx
@@ -19,8 +20,15 @@ from llama_cpp.server import errors, proxy_routes
 from llama_cpp.server.settings import ModelSettings, ServerSettings
 from llama_cpp.server.types import CreateCompletionRequest
 
+T = TypeVar("T")
 CAPITAL = {"prompt": "Q: What is the capital of France? A:", "temperature": 0}
 HEADERS = {"Authorization": "Bearer right"}
+
+
+def in_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Run in a thread: that of the tests may have an event loop, the browser's."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +55,7 @@ def call(app: FastAPI, method: str, path: str, body: Any = None, **headers: str)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, json=body, headers=headers or HEADERS)
 
-    return asyncio.run(send())
+    return in_loop(send())
 
 
 def test_completions_and_chats(application: FastAPI) -> None:
@@ -106,7 +114,7 @@ def test_an_event_publisher_fills_a_channel(application: FastAPI) -> None:
         async with receiver:
             return [each["data"] async for each in receiver]
 
-    *events, done = asyncio.run(collect())
+    *events, done = in_loop(collect())
     assert done == "[DONE]" and json.loads(events[0])["object"] == "text_completion"
 
 
@@ -118,5 +126,5 @@ def test_without_models_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
             pass
 
     with pytest.raises(InvalidArgumentError, match="set_llama_proxy"):
-        asyncio.run(ask())
+        in_loop(ask())
     assert list(names.get_server_settings())
