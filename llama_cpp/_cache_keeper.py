@@ -153,9 +153,9 @@ class Keeper:
         wanted = prompt[:-1]  # the last one is computed in any case: its logits are wanted
         sequences = self._engine.sequences
         held = max(sequences.reach(slot, slot.shared(wanted, spans)) for slot in self._engine.slots)
-        model = self._fingerprint(spans)
         if len(wanted) - held < _WORTH:
             return
+        model = self._fingerprint(spans)
         states = [state for _, state in tuple(self._copies)]
         best = max((self._usable(state, wanted, model) for state in states), default=0)
         states += self._find(cache, wanted, model, max(best, held) + _WORTH)

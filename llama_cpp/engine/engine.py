@@ -114,14 +114,7 @@ class Engine:
         while not call.is_ready():
             if not self._wheel.take(call):
                 continue
-            try:
-                while not call.is_ready():
-                    self._turn()
-            except BaseException:
-                self._needs_repair = True
-                raise
-            finally:
-                self._wheel.leave()
+            self._step_until(call.is_ready)
 
     def drive(self) -> None:
         """Step for everybody who waits, until nothing is left, or somebody works by hand.
@@ -132,19 +125,20 @@ class Engine:
         call = Call(())
         while not self._wheel.take(call):
             pass
+        self._step_until(lambda: not len(self) or self._wheel.is_wanted)
+
+    def _step_until(self, is_over: Callable[[], bool]) -> None:
+        """Step with the wheel, which is left at the end."""
         try:
-            while len(self) and not self._wheel.is_wanted:
-                self._turn()
+            while not is_over():
+                self.step()
+                self._wheel.wake_ready()
+                self.after_step()
         except BaseException:
             self._needs_repair = True
             raise
         finally:
             self._wheel.leave()
-
-    def _turn(self) -> None:
-        self.step()
-        self._wheel.wake_ready()
-        self.after_step()
 
     def cancel(self, call: Call) -> None:
         """End the requests of a call.

@@ -8,7 +8,12 @@ from typing import Any
 from ..errors import InvalidArgumentError
 from ..llama import Llama
 from ..sampling.logits import LogitsProcessorList, MinTokensLogitsProcessor
-from .types import Generating, Sampling
+from .types import (
+    CreateChatCompletionRequest,
+    CreateCompletionRequest,
+    Generating,
+    Sampling,
+)
 
 _NOT_SAMPLING = ("logit_bias", "logit_bias_type", "min_tokens", "lora")
 _SAMPLING = tuple(name for name in Sampling.model_fields if name not in _NOT_SAMPLING)
@@ -64,6 +69,36 @@ def _bias(llama: Llama, bias: Mapping[str, float], kind: str | None) -> dict[int
     return by_id
 
 
-def named(llama: Llama, model: str | None) -> str:
-    """What an answer says the model is: what the request said, as OpenAI's clients expect."""
-    return model or llama.model_path
+def completing(llama: Llama, body: CreateCompletionRequest) -> dict[str, Any]:
+    """The arguments of ``create_completion``."""
+    return {
+        **generating(llama, body),
+        "prompt": body.prompt,
+        "suffix": body.suffix,
+        "max_tokens": 16 if body.max_tokens is None else body.max_tokens,
+        "echo": bool(body.echo),
+        "logprobs": body.logprobs,
+    }
+
+
+_CHAT = (
+    "functions", "function_call", "tools", "tool_choice", "parallel_tool_calls",
+    "response_format", "reasoning_format", "enable_thinking", "chat_template_kwargs",
+    "continue_final_message", "logprobs", "top_logprobs",
+)  # fmt: skip
+
+
+def chatting(llama: Llama, body: CreateChatCompletionRequest) -> dict[str, Any]:
+    """The arguments of ``create_chat_completion``."""
+    asked = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
+    arguments = {
+        **generating(llama, body),
+        **{name: value for name in _CHAT if (value := getattr(body, name)) is not None},
+        "messages": body.messages,
+        "max_tokens": asked,
+    }
+    if body.reasoning_effort is not None and body.enable_thinking is None:
+        arguments["enable_thinking"] = body.reasoning_effort != "none"
+        kwargs = {"reasoning_effort": body.reasoning_effort}
+        arguments["chat_template_kwargs"] = {**kwargs, **(body.chat_template_kwargs or {})}
+    return arguments

@@ -7,9 +7,8 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .building import Event, calls_in, whole_as_chunk
 from .errors import RequestError
-
-Event = dict[str, Any]
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
@@ -191,7 +190,7 @@ class MessageBuilder:
                 yield from self._grow("thinking", thoughts)
             if text := delta.get("content"):
                 yield from self._grow("text", text)
-            for call in delta.get("tool_calls") or ():
+            for call in calls_in(delta):
                 yield from self._call(call)
             if reason := choice["finish_reason"]:
                 yield from self._close()
@@ -207,11 +206,7 @@ class MessageBuilder:
 
     def whole(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Make the message of a whole answer."""
-        choice = answer["choices"][0]
-        message = choice["message"]
-        calls = [{"index": i, **call} for i, call in enumerate(message.get("tool_calls") or ())]
-        part = {"delta": {**message, "tool_calls": calls}, "finish_reason": choice["finish_reason"]}
-        for _ in self.add({"choices": [part], "usage": answer["usage"]}):
+        for _ in self.add(whole_as_chunk(answer)):
             pass
         return self.message
 
@@ -224,8 +219,6 @@ class MessageBuilder:
         yield self._delta({"type": f"{kind}_delta", kind: text})
 
     def _call(self, call: Mapping[str, Any]) -> Iterator[Event]:
-        if "function" not in call:  # it tells of a call that was cut off, as the finish reason does
-            return
         function = call["function"]
         if self._block is None or self._number != call["index"]:
             block = {"type": "tool_use", "id": call["id"], "name": function["name"], "input": {}}

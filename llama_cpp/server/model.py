@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from ..errors import InvalidArgumentError
@@ -56,7 +56,7 @@ class LlamaProxy:
             settings = ModelSettings.model_validate_json(settings)
         self._settings[model] = settings
 
-    def __iter__(self) -> object:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._settings)
 
     def free(self) -> None:
@@ -113,6 +113,10 @@ class ModelRegistry:
     def runners(self) -> dict[str, ModelRunner]:
         """Those that are loaded, by the names of their models."""
         return self._runners
+
+    def name_of(self, model: str | None) -> str:
+        """What an answer says the model is: what the request said, as OpenAI's clients expect."""
+        return model or self.models[0].names[0]
 
     def find(self, model: str | None) -> ModelSettings:
         """Return the model that a request means.

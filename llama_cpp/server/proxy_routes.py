@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Annotated, Any
+from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import Body, Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -15,7 +16,7 @@ from starlette.responses import Response
 
 from ..errors import InvalidArgumentError
 from ..llama import Llama
-from .arguments import generating
+from .arguments import chatting, completing, generating
 from .errors import RequestError
 from .middleware import is_known
 from .model import LlamaProxy
@@ -32,7 +33,7 @@ from .types import (
     TokenizeInputRequest,
     TokenizeInputResponse,
 )
-from .wire import encoded, event
+from .wire import JSONAnswer, encoded, event
 
 _server_settings: ServerSettings | None = None
 _llama_proxy: LlamaProxy | None = None
@@ -76,7 +77,7 @@ def set_ping_message_factory(factory: Callable[[], bytes]) -> None:
     _ping_message_factory = factory
 
 
-Proxy = Annotated[LlamaProxy, Depends(get_llama_proxy)]
+_one_proxy = asynccontextmanager(get_llama_proxy)
 _bearer = HTTPBearer(auto_error=False)
 
 
@@ -109,8 +110,6 @@ async def prepare_request_resources(
     """Fill the arguments of a request in, and return the model that it is for."""
     llama = llama_proxy(body_model)
     kwargs.update(generating(llama, body))
-    for name in ("logit_bias_type", "user", "min_tokens", "best_of"):
-        kwargs.pop(name, None)
     return llama
 
 
@@ -145,9 +144,7 @@ async def get_event_publisher(
 
 async def _answer(call: Callable[..., Any], kwargs: dict[str, Any], stream: bool) -> Response:
     if not stream:
-        return Response(
-            encoded(await asyncio.to_thread(lambda: call(**kwargs))), media_type="application/json"
-        )
+        return JSONAnswer(await asyncio.to_thread(lambda: call(**kwargs)))
     chunks = await asyncio.to_thread(lambda: call(**kwargs, stream=True))
     ended = object()
 
@@ -171,15 +168,9 @@ async def _answer(call: Callable[..., Any], kwargs: dict[str, Any], stream: bool
 
 async def create_completion(request: Request, body: CreateCompletionRequest) -> Response:
     """Complete one or more prompts."""
-    async for proxy in get_llama_proxy():
-        kwargs: dict[str, Any] = {
-            "prompt": body.prompt, "suffix": body.suffix, "echo": bool(body.echo),
-            "max_tokens": 16 if body.max_tokens is None else body.max_tokens,
-            "logprobs": body.logprobs,
-        }  # fmt: skip
-        llama = await prepare_request_resources(body, proxy, body.model, kwargs)
-        return await _answer(llama.create_completion, kwargs, bool(body.stream))
-    raise AssertionError
+    async with _one_proxy() as proxy:
+        llama = proxy(body.model)
+        return await _answer(llama.create_completion, completing(llama, body), bool(body.stream))
 
 
 async def create_chat_completion(
@@ -187,15 +178,9 @@ async def create_chat_completion(
     body: CreateChatCompletionRequest = Body(),  # noqa: B008
 ) -> Response:
     """Answer the last message of a conversation."""
-    async for proxy in get_llama_proxy():
-        kwargs: dict[str, Any] = {
-            "messages": body.messages, "tools": body.tools, "tool_choice": body.tool_choice,
-            "functions": body.functions, "function_call": body.function_call,
-            "response_format": body.response_format, "max_tokens": body.max_tokens,
-        }  # fmt: skip
-        llama = await prepare_request_resources(body, proxy, body.model, kwargs)
-        return await _answer(llama.create_chat_completion, kwargs, bool(body.stream))
-    raise AssertionError
+    async with _one_proxy() as proxy:
+        llama = proxy(body.model)
+        return await _answer(llama.create_chat_completion, chatting(llama, body), bool(body.stream))
 
 
 async def create_embedding(

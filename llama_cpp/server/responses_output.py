@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-Event = dict[str, Any]
+from .building import Event, calls_in, whole_as_chunk
 
 
 class ResponseBuilder:
@@ -49,7 +50,7 @@ class ResponseBuilder:
                 yield from self._grow(_Thoughts, thoughts)
             if text := delta.get("content"):
                 yield from self._grow(_Text, text, _logprobs(choice))
-            for call in delta.get("tool_calls") or ():
+            for call in calls_in(delta):
                 yield from self._call(call)
             if reason := choice["finish_reason"]:
                 yield from self._close("incomplete" if reason == "length" else "completed")
@@ -72,19 +73,13 @@ class ResponseBuilder:
 
     def whole(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Make the response of a whole answer."""
-        for choice in answer["choices"]:
-            message = choice["message"]
-            calls = [{"index": i, **c} for i, c in enumerate(message.get("tool_calls") or ())]
-            delta = {**message, "tool_calls": calls}
-            for _ in self.add({"choices": [{**choice, "delta": delta}], "usage": answer["usage"]}):
-                pass
+        for _ in self.add(whole_as_chunk(answer)):
+            pass
         for _ in self.finish():
             pass
         return self.response
 
     def _call(self, call: Mapping[str, Any]) -> Iterator[Event]:
-        if "function" not in call:  # it tells of a call that was cut off, as the finish reason does
-            return
         function = call["function"]
         item = self._open
         if not isinstance(item, _Call) or item.number != call["index"]:
@@ -122,7 +117,7 @@ class ResponseBuilder:
         return event
 
 
-class _Item:
+class _Item(abc.ABC):
     """One entry of the output, as it grows."""
 
     def __init__(self, index: int, item: dict[str, Any]) -> None:
@@ -138,9 +133,9 @@ class _Item:
             "item": dict(self.item),
         }  # fmt: skip
 
+    @abc.abstractmethod
     def add(self, text: str, logprobs: Sequence[Any]) -> Iterator[Event]:
         """Let it grow."""
-        raise NotImplementedError
 
     def end(self) -> Iterator[Event]:
         """Close it."""

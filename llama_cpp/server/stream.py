@@ -94,4 +94,4 @@ async def answered(request: Request, work: Awaitable[Any]) -> Response:
     result = await until_left(request.receive, work)
     if result is None:
         return Response(status_code=499)  # nobody reads it
-    return result if isinstance(result, Response) else JSONAnswer(result)
+    return JSONAnswer(result)

@@ -32,7 +32,7 @@ async def create_embedding(
     request: Request, body: CreateEmbeddingRequest, context: Context
 ) -> Response:
     """Embed one or more texts."""
-    name = body.model or context.registry.find(body.model).names[0]
+    name = context.registry.name_of(body.model)
     return await _computed(
         request, context, body.model,
         lambda llama: llama.create_embedding(

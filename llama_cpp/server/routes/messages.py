@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from ...llama import Llama
+from ..building import built_events, written
 from ..context import Context
 from ..errors import anthropic_shape, described
 from ..messages_shape import MessageBuilder, chat_tool_choice, chat_tools, conversation
@@ -76,7 +77,7 @@ async def create_message(
     request: Request, body: CreateMessageRequest, context: Context
 ) -> Response:
     """Answer a conversation."""
-    name = body.model or context.registry.find(None).names[0]
+    name = context.registry.name_of(body.model)
     arguments = {
         **_arguments(body), "max_tokens": context.capped(body.max_tokens), "model": name,
         "stop": body.stop_sequences or [],
@@ -97,17 +98,9 @@ async def create_message(
 
     builder = MessageBuilder(name, stop_string)
 
-    async def events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
-        try:
-            for each in builder.begin(len(jobs[0].prompt)):
-                yield event(each, each["type"])
-            async for chunks in parts:
-                made = [each for chunk in chunks for each in builder.add(chunk)]
-                made = made if chunks else [{"type": "ping"}]
-                yield b"".join(event(each, each["type"]) for each in made)
-            yield b"".join(event(each, each["type"]) for each in builder.finish())
-        finally:
-            await parts.aclose()  # type: ignore[attr-defined]  # they are generators
+    def events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
+        opening = builder.begin(len(jobs[0].prompt))
+        return built_events(opening, builder, parts, written([{"type": "ping"}]))
 
     def failed(error: BaseException) -> bytes:
         status, what, _ = described(error)

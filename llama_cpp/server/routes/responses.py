@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from ...llama import Llama
+from ..building import built_events, written
 from ..context import Context
 from ..errors import RequestError, described
 from ..responses_input import chat_response_format, chat_tool_choice, chat_tools, conversation
@@ -17,7 +18,6 @@ from ..responses_output import ResponseBuilder
 from ..running import PolledJob
 from ..stream import PING
 from ..types import Body, Integer, Number
-from ..wire import event
 
 router = APIRouter(tags=["OpenAI V1"])
 
@@ -57,7 +57,7 @@ async def create_response(
             400, "responses are not stored: send the whole conversation as input",
             param="previous_response_id",
         )  # fmt: skip
-    name = body.model or context.registry.find(None).names[0]
+    name = context.registry.name_of(body.model)
     arguments: dict[str, Any] = {
         "messages": conversation(body.input, body.instructions),
         "tools": chat_tools(body.tools),
@@ -81,21 +81,11 @@ async def create_response(
     def call(llama: Llama) -> PolledJob:
         return llama.chat_job(**arguments)
 
-    async def events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
-        try:
-            for each in builder.begin():
-                yield event(each, each["type"])
-            async for chunks in parts:
-                made = [each for chunk in chunks for each in builder.add(chunk)]
-                yield b"".join(event(each, each["type"]) for each in made) if chunks else PING
-            for each in builder.finish():
-                yield event(each, each["type"])
-        finally:
-            await parts.aclose()  # type: ignore[attr-defined]  # they are generators
+    def events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
+        return built_events(builder.begin(), builder, parts, PING)
 
     def failed(error: BaseException) -> bytes:
-        made = builder.fail(described(error)[1])
-        return b"".join(event(each, each["type"]) for each in made)
+        return written(builder.fail(described(error)[1]))
 
     return await context.generate(
         request, body.model, call, stream=bool(body.stream), shape=builder.whole, events=events,
