@@ -34,8 +34,6 @@ def load(settings: ModelSettings) -> Llama:
         InvalidArgumentError: A setting is wrong.
     """
     arguments: dict[str, Any] = {name: getattr(settings, name) for name in _SAME}
-    if settings.flash_attn is None:  # on a processor it costs more than it saves in long texts
-        arguments["flash_attn"] = "auto" if settings.n_gpu_layers else False
     arguments["kv_overrides"] = overrides(settings.kv_overrides)
     arguments["chat_handler"] = _chat_handler(settings)
     if arguments["chat_handler"] is not None:

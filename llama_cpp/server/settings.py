@@ -68,8 +68,8 @@ class ModelSettings(BaseSettings):
     logits_all: bool = Field(False, description="Without effect: log-probabilities need it not.")
     embedding: bool = Field(False, description="Whether the model is for embeddings only.")
     offload_kqv: bool = Field(True, description="Keep the KV cache on the GPU.")
-    flash_attn: bool | Literal["auto"] | None = Field(
-        None, description="Flash attention; None: where layers are on a GPU."
+    flash_attn: bool | Literal["auto"] = Field(
+        "auto", description="Flash attention; auto: where the engine can."
     )
     last_n_tokens_size: int = Field(64, ge=0, description="Tokens that penalties look back.")
     lora_base: str | None = Field(None, description="Without effect.")

@@ -80,7 +80,9 @@ def test_logprobs_have_completions_own_shape(
         measured["tokens"][echo:], measured["token_logprobs"][echo:],
         measured["top_logprobs"][echo:], strict=True,
     ):  # fmt: skip
-        assert top[token] == logprob <= 0 and logprobs <= len(top) <= logprobs + 1
+        assert top[token] == logprob <= 0 and len(top) <= logprobs + 1
+        # Parts of characters have no text and share an entry.
+        assert len(top) >= logprobs or "" in top
 
 
 def test_a_stream_adds_up(server: RunningServer) -> None:
