@@ -3,8 +3,10 @@
 Run it with ``.venv/bin/python benchmarks/server.py``; it takes about five minutes, more if the
 machine is busy. ``make llama-server`` builds llama.cpp's server, without which only ours is
 measured. Both serve all the time and get the same requests in turn, so that what else goes on hits
-them alike, and of the rounds the quietest count. The clients share the processor with the servers:
-they note what comes and when, and read it only afterwards.
+them alike, and of the rounds the quietest count. Both are started anew several times, each first in
+turn: which memory a process gets lasts as long as it and can make a twentieth of the speed, and who
+is started first tends to get the worse. The clients share the processor with the servers: they note
+what comes and when, and read it only afterwards.
 """
 
 from __future__ import annotations
@@ -315,8 +317,8 @@ class Neighbours:
 
 def measure(
     options: argparse.Namespace, servers: Mapping[str, Server], n_clients: int
-) -> dict[str, list[Turn]]:
-    """The turns of the quietest rounds, by server."""
+) -> list[dict[str, Turn]]:
+    """The quietest rounds, each by server."""
     draw = random.Random(n_clients)
     neighbours = Neighbours(servers)
 
@@ -344,8 +346,7 @@ def measure(
         order = list(servers)[:: -1 if len(rounds) % 2 else 1]
         rounds.append({name: turn(servers[name], same) for name in order})
         n_quiet += disturbance(rounds[-1]) < QUIET
-    quietest = sorted(rounds, key=disturbance)[: options.rounds]
-    return {name: [together[name] for together in quietest] for name in servers}
+    return sorted(rounds, key=disturbance)[: options.rounds]
 
 
 def print_figures(n_clients: int, turns: Mapping[str, Sequence[Turn]]) -> None:
@@ -364,7 +365,6 @@ def print_figures(n_clients: int, turns: Mapping[str, Sequence[Turn]]) -> None:
         n_pieces = sum(len(completion.times) for completion in completions)
         if n_pieces != n_tokens:
             print(f"{'':7} {name}: {n_tokens} tokens in {n_pieces} pieces")
-    sys.stdout.flush()
 
 
 def main() -> None:
@@ -373,7 +373,8 @@ def main() -> None:
     parser.add_argument("--llama-server", type=Path, metavar="PATH",
                         default=LLAMA_SERVER if LLAMA_SERVER.exists() else None)  # fmt: skip
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8])
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--starts", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=2, help="that count, of each start")
     parser.add_argument("--prompt-tokens", type=int, default=128)
     parser.add_argument("--max-tokens", type=int, default=96)
     parser.add_argument("--temperature", type=float, default=0.0)
@@ -385,20 +386,23 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the speeds too")
     options = parser.parse_args()
     model = options.model or random_model()
-    with ExitStack() as running:
-        servers = {
-            name: running.enter_context(serving(command))
-            for name, command in commands(options, model).items()
-        }
-        heads = [*servers, "ratio"] if len(servers) > 1 else servers
-        print(f"{'clients':>7} {'':24}" + "".join(f"{head:>9}" for head in heads))
-        bars: dict[str, dict[str, float]] = {}
-        for n_clients in options.clients:
-            turns = measure(options, servers, n_clients)
-            print_figures(n_clients, turns)
-            bars[str(n_clients)] = {
-                name: figures(of_one)["tokens/s"] for name, of_one in turns.items()
+    to_start = commands(options, model)
+    rounds: dict[int, list[dict[str, Turn]]] = {n_clients: [] for n_clients in options.clients}
+    for start in range(options.starts):
+        with ExitStack() as running:
+            servers = {
+                name: running.enter_context(serving(to_start[name]))
+                for name in list(to_start)[:: -1 if start % 2 else 1]
             }
+            for n_clients in options.clients:
+                rounds[n_clients] += measure(options, servers, n_clients)
+    heads = [*to_start, "ratio"] if len(to_start) > 1 else to_start
+    print(f"{'clients':>7} {'':24}" + "".join(f"{head:>9}" for head in heads))
+    bars: dict[str, dict[str, float]] = {}
+    for n_clients in options.clients:
+        turns = {name: [together[name] for together in rounds[n_clients]] for name in to_start}
+        print_figures(n_clients, turns)
+        bars[str(n_clients)] = {name: figures(of_one)["tokens/s"] for name, of_one in turns.items()}
     if options.plot:
         save_bars(options.plot, "Streaming completions, by clients", "tokens/s", bars)
 
