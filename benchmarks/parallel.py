@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from models import NAMES, model_name, model_paths
-from plot import save_bars
+from plot import plot_file, save_bars
 
 from llama_cpp import llama_cpp as raw
 from llama_cpp.llama import Llama
@@ -97,7 +97,7 @@ def tokens_per_second(path: Path, n: int, n_tokens: int, rounds: int) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", type=model_name, default=NAMES)
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the figures too")
+    parser.add_argument("--plot", type=plot_file, metavar="FILE", help="draw the figures too")
     options = parser.parse_args()
     paths = model_paths()
     bars: dict[str, dict[str, float]] = {}

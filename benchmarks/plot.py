@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
+
+
+def plot_file(name: str) -> Path:
+    """The type of the argument, which is refused before minutes of measuring, not after them."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise argparse.ArgumentTypeError('a plot needs matplotlib: pip install ".[bench]"')
+    path = Path(name)
+    if not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {str(path.parent)!r}")
+    return path
 
 
 def save_bars(path: Path, title: str, unit: str, bars: Mapping[str, Mapping[str, float]]) -> None:

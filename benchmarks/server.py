@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from plot import save_bars
+from plot import plot_file, save_bars
 from random_model import ROOT, random_model
 
 HOST = "127.0.0.1"
@@ -383,7 +383,7 @@ def main() -> None:
     parser.add_argument("--their-arguments", default="", help="more of them, in one word")
     parser.add_argument("--patience", type=float, default=30, metavar="SECONDS",
                         help="how long a round waits for other programs to rest")  # fmt: skip
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the speeds too")
+    parser.add_argument("--plot", type=plot_file, metavar="FILE", help="draw the speeds too")
     options = parser.parse_args()
     model = options.model or random_model()
     to_start = commands(options, model)
