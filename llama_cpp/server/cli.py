@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from ..errors import LlamaError
 from .settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
@@ -48,6 +50,11 @@ def _is_list(annotation: Any) -> bool:
     )
 
 
+def _help(field: FieldInfo) -> str:
+    default = "" if field.default in (None, "", [], PydanticUndefined) else f" ({field.default})"
+    return (field.description or "") + default
+
+
 def add_args_from_model(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
     """Add a flag for each field of a settings class.
 
@@ -67,7 +74,7 @@ def add_args_from_model(parser: argparse.ArgumentParser, model: type[BaseModel])
             nargs="*" if _is_list(field.annotation) else ("?" if kind is bool else None),
             const=True if kind is bool else None,
             default=argparse.SUPPRESS,
-            help=(field.description or "").replace("%", "%%"),
+            help=_help(field).replace("%", "%%"),
             metavar="JSON" if kind is json.loads else kind.__name__.upper(),
         )
 
@@ -97,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m llama_cpp.server",
+        usage="%(prog)s --model MODEL [--SETTING VALUE ...], or --help for all settings",
+        allow_abbrev=False,  # a misspelt setting must not be another one
         description="Serve models in OpenAI's wire format. Each setting is a flag, an environment "
         "variable (N_CTX for --n_ctx), or an entry of the file of configuration.",
     )
@@ -117,19 +126,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             place = ".".join(map(str, problem["loc"])) or "settings"
             sys.stderr.write(f"{parser.prog}: error: {place}: {problem['msg']}\n")
         return 2
-    except LlamaError as error:
+    except (LlamaError, OSError) as error:
         sys.stderr.write(f"{parser.prog}: error: {error}\n")
         return 1
+    except KeyboardInterrupt:  # before it served, or twice
+        return 130
     return 0
 
 
 def _settings(given: argparse.Namespace) -> tuple[ServerSettings, list[ModelSettings]]:
     config_file = given.config_file or os.environ.get("CONFIG_FILE")
     if config_file:
-        config = ConfigFileSettings.from_file(config_file)
         flags = {name: value for name, value in vars(given).items() if value is not None}
-        values = {**config.model_dump(exclude={"models"}), **flags}
-        return ServerSettings.model_validate(values), config.models
+        flags.pop("config_file", None)
+        config = ConfigFileSettings.from_file(config_file, flags)
+        return config, config.models
     return parse_model_from_args(ServerSettings, given), [
         parse_model_from_args(ModelSettings, given)
     ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import multiprocessing
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import Self
 
@@ -30,7 +32,7 @@ class ModelSettings(BaseSettings):
     model_alias: str | None = Field(
         None, description="What requests call the model; several names with commas between them."
     )
-    n_gpu_layers: int | str = Field(
+    n_gpu_layers: int | Literal["auto"] = Field(
         0, description='Layers to put on the GPU, -1 for all, "auto" for as many as fit.'
     )
     split_mode: int = Field(raw.LLAMA_SPLIT_MODE_LAYER, description="LLAMA_SPLIT_MODE_*.")
@@ -66,7 +68,7 @@ class ModelSettings(BaseSettings):
     yarn_orig_ctx: int = Field(0, description="YaRN original context size.")
     mul_mat_q: bool = Field(True, description="Without effect: the engine decides.")
     logits_all: bool = Field(False, description="Without effect: log-probabilities need it not.")
-    embedding: bool = Field(False, description="Whether the model is for embeddings only.")
+    embedding: bool = Field(False, description="Without effect: every model gives embeddings.")
     offload_kqv: bool = Field(True, description="Keep the KV cache on the GPU.")
     flash_attn: bool | Literal["auto"] = Field(
         "auto", description="Flash attention; auto: where the engine can."
@@ -99,8 +101,8 @@ class ModelSettings(BaseSettings):
         None, description='A draft model: a path, "ngram", or "prompt-lookup-decoding".'
     )
     draft_model_num_pred_tokens: int = Field(10, ge=1, description="Tokens to guess.")
-    type_k: int | None = Field(None, description="GGML_TYPE_* of the K cache.")
-    type_v: int | None = Field(None, description="GGML_TYPE_* of the V cache.")
+    type_k: int | str | None = Field(None, description="Type of the K cache: q8_0, for example.")
+    type_v: int | str | None = Field(None, description="Type of the V cache.")
     pooling_type: int = Field(
         raw.LLAMA_POOLING_TYPE_UNSPECIFIED, description="LLAMA_POOLING_TYPE_*."
     )
@@ -108,6 +110,16 @@ class ModelSettings(BaseSettings):
     context_shift: bool = Field(False, description="Go on when a context is full.")
     poll: int = Field(50, ge=0, le=100, description="How eagerly threads look for work.")
     verbose: bool = Field(False, description="Log all that the engine says.")
+
+    @field_validator("type_k", "type_v")
+    @classmethod
+    def _ggml_type(cls, value: int | str | None) -> int | None:
+        if value is None or isinstance(value, int) or value.isdecimal():
+            return None if value is None else int(value)
+        number = getattr(raw, f"GGML_TYPE_{value.upper()}", None)
+        if number is None:
+            raise ValueError(f"{value!r} is no type of ggml: say f16, q8_0 or q4_0, for example")
+        return int(number)
 
     @model_validator(mode="after")
     def set_dynamic_defaults(self) -> Self:
@@ -170,11 +182,31 @@ class ServerSettings(BaseSettings):
         """The keys that clients may send."""
         keys = [part.strip() for part in (self.api_key or "").split(",")]
         if self.api_key_file is not None:
-            keys += [line.strip() for line in Path(self.api_key_file).read_text().splitlines()]
+            try:
+                keys += [line.strip() for line in Path(self.api_key_file).read_text().splitlines()]
+            except (OSError, ValueError) as error:
+                raise InvalidArgumentError(
+                    f"api_key_file={self.api_key_file} cannot be read: {error}"
+                ) from None
         keys = [key for key in keys if key]
         if not keys and (self.api_key is not None or self.api_key_file is not None):
             raise InvalidArgumentError("there is no key in api_key or api_key_file")
         return keys
+
+    def check_certificate(self) -> None:
+        """Refuse half of what HTTPS needs.
+
+        Raises:
+            InvalidArgumentError: The key or the certificate is not there.
+        """
+        files = {"ssl_keyfile": self.ssl_keyfile, "ssl_certfile": self.ssl_certfile}
+        if not any(files.values()):
+            return
+        for name, path in files.items():
+            if path is None:
+                raise InvalidArgumentError(f"{name} is missing: HTTPS needs {' and '.join(files)}")
+            if not Path(path).is_file():
+                raise InvalidArgumentError(f"{name}={path}: there is no such file")
 
     def check_safe(self) -> None:
         """Refuse to let everybody in by mistake.
@@ -203,24 +235,65 @@ class ConfigFileSettings(ServerSettings):
     models: list[ModelSettings] = Field(min_length=1, description="The models.")
 
     @classmethod
-    def from_file(cls, path: str) -> Self:
+    def from_file(cls, path: str, flags: Mapping[str, Any] | None = None) -> Self:
         """Read JSON, or YAML from a file that is called ``.yaml`` or ``.yml``.
 
-        Raises:
-            InvalidArgumentError: The file cannot be read or holds something else.
-        """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-            if path.endswith((".yaml", ".yml")):
-                import yaml
+        A file without ``models`` is about one model, whose settings stand beside the server's.
 
-                values = yaml.safe_load(text)
-            else:
-                values = json.loads(text)
-        except (OSError, ValueError) as error:
-            raise InvalidArgumentError(f"config_file={path} cannot be read: {error}") from None
-        except Exception as error:  # yaml has a tree of errors of its own
-            raise InvalidArgumentError(f"config_file={path} is no YAML: {error}") from None
-        if not isinstance(values, dict):
-            raise InvalidArgumentError(f"config_file={path} must hold a mapping")
+        Args:
+            path: The file.
+            flags: Settings that win over the file's.
+
+        Raises:
+            InvalidArgumentError: The file cannot be read, has a name that is no setting, or has
+                several models and a flag is about one.
+            ValidationError: A value is wrong.
+        """
+        values = _mapping_in(path)
+        flags = flags or {}
+        of_model = {name: flags[name] for name in flags if name in ModelSettings.model_fields}
+        if "models" not in values:
+            own = [name for name in values if name in ModelSettings.model_fields]
+            values["models"] = [{name: values.pop(name) for name in own}]
+        _check_names(path, values, cls.model_fields)
+        models = values["models"]
+        if isinstance(models, list) and all(isinstance(model, dict) for model in models):
+            for model in models:
+                _check_names(path, model, ModelSettings.model_fields)
+            if of_model and len(models) > 1:
+                raise InvalidArgumentError(
+                    f"--{next(iter(of_model))} is about one model, and config_file={path} has "
+                    f"{len(models)}: set it there"
+                )
+            values["models"] = [{**model, **of_model} for model in models]
+        values.update((name, flags[name]) for name in flags if name not in of_model)
         return cls.model_validate(values)
+
+
+def _mapping_in(path: str) -> dict[str, Any]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        if path.endswith((".yaml", ".yml")):
+            import yaml
+
+            values = yaml.safe_load(text)
+        else:
+            values = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise InvalidArgumentError(
+            f"config_file={path} cannot be read: {error}. It must be JSON, or YAML and be called "
+            ".yaml or .yml"
+        ) from None
+    except Exception as error:  # yaml has a tree of errors of its own
+        raise InvalidArgumentError(f"config_file={path} is no YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise InvalidArgumentError(f"config_file={path} must hold a mapping")
+    return values
+
+
+def _check_names(path: str, given: Mapping[Any, Any], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1)
+            hint = f": is {near[0]!r} meant?" if near else ""
+            raise InvalidArgumentError(f"config_file={path}: {name!r} is no setting{hint}")
