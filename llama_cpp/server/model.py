@@ -143,10 +143,18 @@ class ModelRegistry:
         Raises:
             LlamaError: It cannot be loaded.
         """
-        async with self.lease(None):
-            pass
+        await self.load_default()
         if self._server.idle_unload_seconds is not None:
             self._task = asyncio.create_task(self._unload_idle(self._server.idle_unload_seconds))
+
+    async def load_default(self) -> None:
+        """Load the default model, unless it is loaded.
+
+        Raises:
+            LlamaError: It cannot be loaded.
+        """
+        async with self.lease(None):
+            pass
 
     @asynccontextmanager
     async def lease(self, model: str | None) -> AsyncIterator[ModelRunner]:

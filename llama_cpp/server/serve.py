@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Sequence
 
 import uvicorn
 
 from ..handles.gguf_header import read_header
 from .app import create_app
+from .model import ModelRegistry
 from .settings import ModelSettings, ServerSettings
 
 _LOGGER = logging.getLogger("llama_cpp.server")
@@ -24,6 +26,7 @@ def serve(server: ServerSettings, models: Sequence[ModelSettings]) -> None:
     Raises:
         LlamaError: A model cannot be loaded, or the settings let everybody in by mistake.
     """
+    server.check_certificate()
     app = create_app(server_settings=server, model_settings=list(models))
     for model in models:  # what is wrong with a file is told before anything starts
         if model.hf_model_repo_id is None:
@@ -45,4 +48,17 @@ def serve(server: ServerSettings, models: Sequence[ModelSettings]) -> None:
         ws="none",
         server_header=False,
     )
-    uvicorn.Server(config).run()
+    _Server(config, app.state.context.registry).run()
+
+
+class _Server(uvicorn.Server):
+    """Loads the default model first: what is wrong with it is an exception, not a line of a log."""
+
+    def __init__(self, config: uvicorn.Config, registry: ModelRegistry) -> None:
+        super().__init__(config)
+        self._registry = registry
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load the model and serve."""
+        await self._registry.load_default()
+        await super().serve(sockets)

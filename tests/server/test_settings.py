@@ -7,6 +7,7 @@ import json
 import logging
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,72 @@ def test_wrong_files_are_told(
     assert "error: " in capsys.readouterr().err
 
 
+def test_flags_win_over_the_file_and_that_over_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"port": 1, "max_queue": 2, "models": [{"model": "m", "n_ctx": 64}]}')
+    for name in ("PORT", "N_CTX", "N_PARALLEL", "N_BATCH"):
+        monkeypatch.setenv(name, "7")
+    flags = {"port": 3, "n_parallel": 5, "model_alias": "alias"}
+    config = ConfigFileSettings.from_file(str(path), flags)
+    [model] = config.models
+    assert (config.port, config.max_queue) == (3, 2)
+    assert (model.n_ctx, model.n_parallel, model.n_batch) == (64, 5, 7)
+    assert model.names == ["alias"]
+
+
+def test_a_file_may_be_about_one_model(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("port: 1\nn_ctx: 64\n")
+    config = ConfigFileSettings.from_file(str(path), {"model": "m.gguf"})
+    assert (config.port, config.models[0].model, config.models[0].n_ctx) == (1, "m.gguf", 64)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"prot": 1, "model": "m"}, "'prot' is no setting: is 'port' meant"),
+        ({"models": [{"model": "m", "n_ctxx": 1}]}, "'n_ctxx' is no setting: is 'n_ctx' meant"),
+        ({"models": [{"model": "m", "port": 1}]}, "'port' is no setting"),
+        ({"models": [{"model": "a"}, {"model": "b"}]}, "--n_ctx is about one model"),
+    ],
+)
+def test_what_a_file_cannot_mean_is_told(
+    tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(InvalidArgumentError, match=message):
+        ConfigFileSettings.from_file(str(path), {"n_ctx": 5})
+
+
+def test_types_have_names_and_layers_numbers() -> None:
+    settings = parsed("--model", "m", "--type_k", "q8_0", "--type_v", "1", "--n_gpu_layers", "8")
+    assert (settings.type_k, settings.type_v, settings.n_gpu_layers) == (8, 1, 8)
+
+
+def test_the_log_of_requests_has_one_line_for_each(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        serving(access_log=True) as server,
+        caplog.at_level(logging.INFO, "llama_cpp.server.access"),
+    ):
+        server.get("/x%0A%22forged")
+    assert 'path="/x\\n\\"forged" status=404' in caplog.text
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         ((), "model: Field required"),
+        (("--model", MODEL["model"], "--chat_format", "no"), "chat_format='no' is unknown"),
+        (("--model", MODEL["model"], "--chat_template", "no.jinja"), "cannot be read"),
+        (("--model", MODEL["model"], "--n_threads", "0"), "n_threads=0 must be"),
+        (("--model", MODEL["model"], "--type_k", "q"), "'q' is no type"),
+        (("--model", MODEL["model"], "--draft_model", "mtp"), "multi-token prediction"),
+        (("--model", "none.gguf", "--api_key_file", "none"), "api_key_file=none cannot be read"),
+        (("--model", "none.gguf", "--ssl_keyfile", "none"), "ssl_keyfile=none: there is no"),
+        (("--model", "none.gguf", "--ssl_keyfile", __file__), "ssl_certfile is missing"),
         (("--model", "none.gguf", "--n_ctx", "-1"), "n_ctx: Input should be greater"),
         (("--model", "none.gguf", "--host", "0.0.0.0"), "lets other machines in"),
         (("--model", "none.gguf", "--api_key", ","), "there is no key"),
@@ -105,12 +168,20 @@ def test_wrong_files_are_told(
 def test_wrong_settings_are_told(
     flags: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(flags) in (1, 2)
-    assert message in capsys.readouterr().err
+    with ThreadPoolExecutor(1) as own:  # the loop of a browser may run in this thread
+        assert own.submit(cli.main, flags).result() in (1, 2)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("python -m llama_cpp.server: error: ")
+    assert message in last
 
 
 def test_wrong_flags_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    for flags in (["--no_such_flag", "1"], ["--n_ctx", "many"], ["--use_mmap", "perhaps"]):
+    for flags in (
+        ["--no_such_flag", "1"],
+        ["--n_par", "3"],
+        ["--n_ctx", "many"],
+        ["--use_mmap", "perhaps"],
+    ):
         with pytest.raises(SystemExit):
             cli.main(flags)
         assert "error: " in capsys.readouterr().err
