@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
 from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
 from . import errors
 from .context import ServerContext
-from .errors import RouteErrorHandler
+from .errors import ErrorBody, RouteErrorHandler
 from .middleware import Gate
 from .model import LlamaProxy, ModelRegistry
 from .monitor import Monitor
@@ -98,6 +99,9 @@ def create_app(
         version=__version__,
         lifespan=lifespan,
         redoc_url=None,
+        # The gate checks keys; this has the document say so, and its page ask for one.
+        dependencies=[Depends(HTTPBearer(auto_error=False))] if server.keys else [],
+        responses={"4XX": {"description": "The request is refused", "model": ErrorBody}},
     )
     app.state.context = context
     errors.install(app)

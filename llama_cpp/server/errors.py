@@ -40,6 +40,12 @@ class ErrorResponse(TypedDict):
     code: str | None
 
 
+class ErrorBody(TypedDict):
+    """The body of an answer to what went wrong."""
+
+    error: ErrorResponse
+
+
 class RequestError(Exception):
     """A request that is refused.
 
@@ -65,6 +71,11 @@ class RequestError(Exception):
         self.param = param
         self.code = code
         self.headers = headers
+
+
+def server_ends() -> RequestError:
+    """What is left to say when the time to finish is over."""
+    return RequestError(503, "the server ends, and its time to finish what runs is over")
 
 
 _TYPES = {

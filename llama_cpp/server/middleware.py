@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import json
 import logging
+import re
 import time
 from collections.abc import Sequence
 
@@ -11,13 +14,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .errors import RequestError, respond, route_path
+from .errors import RequestError, respond, route_path, server_ends
 from .monitor import Monitor
 from .settings import LOOPBACK, ServerSettings
 
 _LOGGER = logging.getLogger("llama_cpp.server.access")
 
 _OPEN = ("/health", "/v1/health", "/", "/docs", "/openapi.json", "/favicon.ico")
+_JSON = re.compile(r"application/([\w.-]+\+)?json\s*(;|$)", re.IGNORECASE)
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -49,12 +53,12 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status, has_begun = time.perf_counter(), 500, False
 
         async def answer(message: Message) -> None:
-            nonlocal status
+            nonlocal status, has_begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, has_begun = message["status"], True
                 headers = MutableHeaders(scope=message)
                 for name, value in _SECURITY.items():
                     if not (self._allows_origins and name.startswith("Cross-Origin")):
@@ -67,14 +71,19 @@ class Gate:
             await self._app(scope, body, answer)
         except RequestError as error:
             await respond(error, route_path(scope))(scope, receive, answer)
+        except asyncio.CancelledError:  # nobody else cancels requests than the server's end
+            if has_begun:
+                raise
+            await respond(server_ends(), route_path(scope))(scope, receive, answer)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._monitor.answered(route, status)
             if self._logs:
                 _LOGGER.info(
-                    'client=%s method=%s path="%s" status=%d ms=%.1f',
+                    "client=%s method=%s path=%s status=%d ms=%.1f",
                     (scope.get("client") or ("-",))[0], scope["method"],
-                    scope["path"].encode("ascii", "backslashreplace").decode(), status,
+                    json.dumps(scope["path"]),  # its line breaks begin no line of the log
+                    status,
                     (time.perf_counter() - started) * 1e3,
                 )  # fmt: skip
 
@@ -88,7 +97,7 @@ class Gate:
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._max_body:
             raise _too_large(self._max_body)
-        if scope["method"] == "POST" and "json" not in headers.get("content-type", ""):
+        if scope["method"] == "POST" and not _JSON.match(headers.get("content-type", "")):
             # What other sites' pages may send without being asked is no JSON.
             raise RequestError(415, "send JSON, and say so: Content-Type: application/json")
         path = route_path(scope)

@@ -103,7 +103,7 @@ class ModelRunner:
             self._monitor.refused()
             raise RequestError(
                 429,
-                f"the server is busy: {self.n_active} requests wait already; try again later",
+                f"the server is busy: {self.n_active} requests run or wait; try again later",
                 code="queue_full",
                 headers={"Retry-After": "1"},
             )

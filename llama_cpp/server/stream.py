@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from .errors import described
+from .errors import described, server_ends
 from .wire import JSONAnswer, event
 
 T = TypeVar("T")
@@ -43,24 +43,35 @@ class EventStream(Response):
         self._parts = parts
         self._failed = failed or failure_event
         self._resources = resources or AsyncExitStack()
+        self._has_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
         async with self._resources:
-            await until_left(receive, self._send(send))
+            try:
+                await until_left(receive, self._send(send))
+            except asyncio.CancelledError:  # nobody else cancels requests than the server's end
+                if not self._has_begun:
+                    raise
+                await send(_body(self._failed(server_ends())))
+                await send(_body(b"", more=False))
 
     async def _send(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
+        self._has_begun = True
         try:
             async for part in self._parts:
-                await send({"type": "http.response.body", "body": part, "more_body": True})
+                await send(_body(part))
         except Exception as error:
-            last = {"type": "http.response.body", "body": self._failed(error), "more_body": True}
-            await send(last)
+            await send(_body(self._failed(error)))
         finally:
             await self._parts.aclose()  # type: ignore[attr-defined]  # they are generators
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send(_body(b"", more=False))
+
+
+def _body(part: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": part, "more_body": more}
 
 
 def failure_event(error: BaseException) -> bytes:

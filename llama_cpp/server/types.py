@@ -190,6 +190,10 @@ class CreateEmbeddingRequest(Body):
 class RerankRequest(Body):
     """The body of ``/v1/rerank``."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "colours", "documents": ["red", "Monday"]}]}
+    )
+
     model: str | None = None
     query: str
     documents: list[str | dict[str, Any]] = Field(min_length=1)
@@ -254,6 +258,8 @@ class DetokenizeInputResponse(BaseModel):
 class TokenizeRequest(Body):
     """The body of llama-server's ``/tokenize``."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"content": "How many tokens?"}]})
+
     content: str
     add_special: bool = False
     parse_special: bool = True
@@ -263,6 +269,8 @@ class TokenizeRequest(Body):
 
 class DetokenizeRequest(Body):
     """The body of llama-server's ``/detokenize``."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tokens": [15, 16]}]})
 
     tokens: list[Token]
     model: str | None = None

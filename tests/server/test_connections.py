@@ -164,3 +164,33 @@ def test_sigterm_under_load_ends_the_process_when_its_work_is_done() -> None:
         drain.join()
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{url}/health")
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/messages"])
+def test_who_is_not_answered_in_time_is_told_that_the_server_ends(path: str) -> None:
+    messages = {"messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 1900}
+    body = LONG if path == "/v1/completions" else messages
+    answers: dict[str, httpx.Response] = {}
+
+    def ask(name: str, path: str, body: dict[str, Any]) -> None:
+        answers[name] = httpx.post(f"{server.url}{path}", json=body, timeout=60)
+
+    requests = [
+        ("running", "/v1/completions", {**LONG, "stream": True}),
+        ("streamed", path, {**body, "stream": True}),
+        ("whole", path, body),
+    ]
+    threads = []
+    with serving({"n_parallel": 1}, timeout_graceful_shutdown=0) as server:
+        runner = server.context.registry.runners["tinychat"]
+        for request in requests:
+            threads.append(threading.Thread(target=ask, args=request))
+            threads[-1].start()
+            wait_until(lambda: runner.n_active == len(threads))
+    for thread in threads:
+        thread.join()
+    assert answers["whole"].status_code == 503
+    assert "the server ends" in answers["whole"].json()["error"]["message"]
+    for name in ("running", "streamed"):
+        *_, last = [line for line in answers[name].text.splitlines() if line.startswith("data: ")]
+        assert "the server ends" in json.loads(last.removeprefix("data: "))["error"]["message"]
