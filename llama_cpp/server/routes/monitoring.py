@@ -14,6 +14,7 @@ from ..context import Context, ServerContext
 router = APIRouter(tags=["Monitoring"])
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Whether the server answers")
 @router.get("/v1/health", include_in_schema=False)
 async def health() -> dict[str, str]:
@@ -50,14 +51,15 @@ def _described(model: str, n_ctx: int, slot: Slot) -> dict[str, Any]:
     }
 
 
-@router.get("/props", summary="What the default model is like")
-async def props(context: Context) -> dict[str, Any]:
-    """Describe the default model and the server."""
-    async with context.registry.lease(None) as runner:
+@router.get("/props", summary="What a model is like")
+async def props(context: Context, model: str | None = None) -> dict[str, Any]:
+    """Describe a model, the default one if none is named, and the server."""
+    settings = context.registry.find(model)
+    async with context.registry.lease(model) as runner:
         llama = runner.llama
         return {
             "model_path": llama.model_path,
-            "model_alias": context.registry.models[0].names[0],
+            "model_alias": settings.names[0],
             "total_slots": 0 if llama._vocab_only else len(llama._engine.slots),
             "default_generation_settings": {"n_ctx": 0 if llama._vocab_only else llama.n_ctx()},
             "chat_template": llama.metadata.get("tokenizer.chat_template", ""),

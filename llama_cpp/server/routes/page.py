@@ -24,6 +24,7 @@ _TYPES = {
 }
 
 
+@router.head("/")
 @router.get("/")
 async def page() -> Response:
     """The page."""
