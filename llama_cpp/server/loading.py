@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import llama_cpp as raw
-from ..errors import InvalidArgumentError, LlamaError
+from ..errors import InvalidArgumentError
 from ..llama import Llama
 from ..llama_cache import LlamaDiskCache, LlamaRAMCache
 from ..llama_speculative import LlamaPromptLookupDecoding
@@ -50,8 +50,18 @@ def load(settings: ModelSettings) -> Llama:
         llama = Llama.from_pretrained(settings.hf_model_repo_id, settings.model, **arguments)
     else:
         llama = Llama(settings.model, **arguments)
-    if settings.chat_format or settings.chat_template:
-        _check_chat_format(llama)
+    try:
+        _furnish(llama, settings)
+    except BaseException:
+        llama.close()
+        raise
+    return llama
+
+
+def _furnish(llama: Llama, settings: ModelSettings) -> None:
+    """Add what is no argument of ``Llama``, and find what would fail only with a request."""
+    if (settings.chat_format or settings.chat_template) and llama._handler() is None:
+        llama._templates.renderer(llama.chat_format, has_tools=False)
     if not settings.vocab_only and llama.pooling_type() == raw.LLAMA_POOLING_TYPE_NONE:
         # One vector for each text is what clients expect, of generating models too.
         llama.context_params.pooling_type = raw.LLAMA_POOLING_TYPE_MEAN
@@ -63,17 +73,6 @@ def load(settings: ModelSettings) -> Llama:
         llama.set_cache(
             LlamaDiskCache(capacity_bytes=size) if is_disk else LlamaRAMCache(capacity_bytes=size)
         )
-    return llama
-
-
-def _check_chat_format(llama: Llama) -> None:
-    """Find a wrong name or a wrong template now, not with the first conversation."""
-    try:
-        if llama._handler() is None:
-            llama._templates.renderer(llama.chat_format, has_tools=False)
-    except LlamaError:
-        llama.close()
-        raise
 
 
 def add_rpc_servers(endpoints: str) -> None:
