@@ -126,16 +126,6 @@ class CreateCompletionRequest(Generating):
     max_tokens: Integer | None = 16
     echo: bool | None = Field(False, description="Whether the prompt is part of the text.")
     logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
-
-    @model_validator(mode="after")
-    def _check_choices(self) -> Self:
-        n_prompts = len(self.prompt) if not isinstance(self.prompt, str) else 1
-        if n_prompts and isinstance(self.prompt, list) and isinstance(self.prompt[0], int):
-            n_prompts = 1
-        if n_prompts * (self.n or 1) > CHOICES_MAX:
-            raise ValueError(f"at most {CHOICES_MAX} texts go: prompts times n")
-        return self
-
     best_of: Annotated[int, Field(ge=1, le=128)] | None = Field(
         None, description="Without effect: each completion is an answer."
     )
@@ -145,6 +135,15 @@ class CreateCompletionRequest(Generating):
             "examples": [{"prompt": "Q: What is the capital of France? A:", "stop": ["\n"]}]
         }
     )
+
+    @model_validator(mode="after")
+    def _check_choices(self) -> Self:
+        prompts = self.prompt
+        # Else it is one text, or the tokens of one.
+        has_several = isinstance(prompts, list) and not isinstance(next(iter(prompts), 0), int)
+        if (len(prompts) if has_several else 1) * (self.n or 1) > CHOICES_MAX:
+            raise ValueError(f"at most {CHOICES_MAX} texts go: prompts times n")
+        return self
 
 
 class CreateChatCompletionRequest(Generating):
