@@ -119,6 +119,12 @@ def test_quiet_streams_have_comments() -> None:
         busy.close()
 
 
+@pytest.mark.parametrize("path", ["/health", "/"])
+def test_probes_may_ask_without_a_body(server: RunningServer, path: str) -> None:
+    response = server.client.head(path)
+    assert (response.status_code, response.content) == (200, b"")
+
+
 def test_what_runs_is_finished_when_the_server_stops() -> None:
     results: list[httpx.Response] = []
     with serving(timeout_graceful_shutdown=60) as server:

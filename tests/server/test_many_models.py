@@ -34,6 +34,9 @@ def test_models_are_loaded_when_they_are_asked_for(zoo: Zoo) -> None:
         assert list(server.context.registry.runners) == ["tinychat", "tiny"]
         missing = server.post("/v1/completions", {"prompt": "a", "model": "none"})
         assert missing.status_code == 404
+        assert server.get("/props?model=other-name").json()["model_path"] == str(zoo.llama)
+        assert server.get("/props").json()["model_alias"] == "tinychat"
+        assert server.get("/props?model=none").status_code == 404
 
 
 def test_with_one_model_without_alias_any_name_will_do() -> None:
