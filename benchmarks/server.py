@@ -1,6 +1,6 @@
 """Clients that stream from our server, and from llama.cpp's own on the same model and threads.
 
-Run it with ``.venv/bin/python benchmarks/server.py``; it takes about five minutes, more if the
+Run it with ``.venv/bin/python benchmarks/server.py``; it takes about six minutes, more if the
 machine is busy. ``make llama-server`` builds llama.cpp's server, without which only ours is
 measured. Both serve all the time and get the same requests in turn, so that what else goes on hits
 them alike, and of the rounds the quietest count. Both are started anew several times, each first in
