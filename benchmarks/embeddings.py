@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from llama_cpp import Llama
-from llama_cpp.embeddings import packed
+from llama_cpp.embeddings.batches import packed
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from zoo_encoders import BertSize, write_bert

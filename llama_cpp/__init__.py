@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from ._logger import set_verbose as set_verbose
     from ._utils import suppress_stdout_stderr as suppress_stdout_stderr
     from .async_llama import AsyncLlama as AsyncLlama
+    from .gguf.quantization import QuantizeResult as QuantizeResult
+    from .gguf.quantization import quantize as quantize
     from .llama import Llama as Llama
     from .llama_cache import BaseLlamaCache as BaseLlamaCache
     from .llama_cache import LlamaCache as LlamaCache
@@ -42,11 +44,9 @@ if TYPE_CHECKING:
     from .llama_tokenizer import BaseLlamaTokenizer as BaseLlamaTokenizer
     from .llama_tokenizer import LlamaTokenizer as LlamaTokenizer
     from .llama_types import *
-    from .quantization import QuantizeResult as QuantizeResult
-    from .quantization import quantize as quantize
-    from .sampling.logits import LogitsProcessorList as LogitsProcessorList
-    from .sampling.logits import MinTokensLogitsProcessor as MinTokensLogitsProcessor
-    from .sampling.logits import StoppingCriteriaList as StoppingCriteriaList
+    from .sampling.hooks import LogitsProcessorList as LogitsProcessorList
+    from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor
+    from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList
 
 # Public names that are not raw C API, and the module that each comes from.
 _TYPES = """
@@ -97,9 +97,9 @@ _MODULES = {
     **dict.fromkeys(("BaseLlamaTokenizer", "LlamaTokenizer"), "llama_tokenizer"),
     **dict.fromkeys(
         ("LogitsProcessorList", "MinTokensLogitsProcessor", "StoppingCriteriaList"),
-        "sampling.logits",
+        "sampling.hooks",
     ),
-    **dict.fromkeys(("QuantizeResult", "quantize"), "quantization"),
+    **dict.fromkeys(("QuantizeResult", "quantize"), "gguf.quantization"),
     "build_info": "_build_info",
     "set_verbose": "_logger",
     "suppress_stdout_stderr": "_utils",

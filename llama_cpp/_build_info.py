@@ -7,8 +7,8 @@ import re
 from typing import TypedDict
 
 from . import llama_cpp as raw
-from .handles.backend import start_backend
 from .native import library
+from .native.backend import start_backend
 
 _FEATURE = re.compile(r"\s*(?:(?P<backend>[^:=]+?) : )?\s*(?P<name>\S+) = (?P<value>\S+)\s*")
 

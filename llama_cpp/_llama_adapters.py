@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TypeAlias
 
-from ._fingerprint import Fingerprints, fingerprint
 from ._llama_core import LlamaCore
+from .cache.fingerprint import Fingerprints, fingerprint
 from .engine.adapters import AdapterSet
 from .errors import BusyError, InvalidArgumentError
 from .handles import ControlVector, LoraAdapter
-from .handles.checks import finite_floats
+from .validation.native_arguments import finite_floats
 
 Path: TypeAlias = str | os.PathLike[str]
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ._llama_embeddings import LlamaEmbeddings
+from .chat.completion import ChatCompletionJob
+from .chat.formats.handlers import get_chat_completion_handler
 from .chat.messages import checked_messages, reply_form
 from .chat.render import Renderer
 from .chat.special_text import SpecialTexts
 from .chat.templates import Templates
-from .chat_completion import ChatCompletionJob
 from .errors import InvalidArgumentError, LlamaError
-from .generation import Generator, Options
-from .llama_chat_format import get_chat_completion_handler
+from .generation.generator import Generator, Options
+from .generation.prompts import Prompts
 from .llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
-from .prompt import Prompts
 from .sampling.options import NAMED, sampling_params
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from . import llama_cpp as raw
-from ._checks import integer
 from ._llama_sequence import LlamaSequence
-from .embeddings import Embedder, normalized
+from .embeddings.batches import Embedder, normalized
+from .embeddings.rerank import PairPrompts
 from .errors import InvalidArgumentError
-from .handles.checks import token_array
 from .llama_types import CreateEmbeddingResponse
-from .rerank import PairPrompts
+from .validation.native_arguments import token_array
+from .validation.numbers import integer
 
 if TYPE_CHECKING:
     import numpy as np

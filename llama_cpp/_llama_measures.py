@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from . import measures
-from ._checks import integer
 from ._llama_chat import LlamaChat
 from .engine.slots import shared_prefix
 from .errors import InvalidArgumentError
-from .handles.checks import token_array
+from .generation import measures
+from .generation.measures import Measured, Measurement, Perplexity, Score
+from .generation.prompts import Prompts
 from .handles.footprint import MemoryUse, memory_use
-from .measures import Measured, Measurement, Perplexity, Score
-from .prompt import Prompts
+from .validation.native_arguments import token_array
+from .validation.numbers import integer
 
 Part: TypeAlias = str | Sequence[int]
 

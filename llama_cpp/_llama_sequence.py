@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._llama_states import LlamaStates
+from .constraints.gbnf import LlamaGrammar
 from .errors import InvalidArgumentError
 from .handles import samplers
 from .handles.token_sampler import TokenSampler
-from .llama_grammar import LlamaGrammar
 from .sampling.chain import token_sampler
-from .sampling.logits import StoppingCriteriaList
+from .sampling.hooks import StoppingCriteriaList
 from .sampling.options import sampling_params
 
 if TYPE_CHECKING:

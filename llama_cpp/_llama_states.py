@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 
-from ._cache_keeper import Keeper, state_of
 from ._llama_adapters import LlamaAdapters
-from ._llama_state import read_file, write_file
-from ._sequence_zero import SequenceZero
+from .cache.prompt_cache import Keeper, state_of
+from .cache.state import read_file, write_file
 from .engine.adapters import AdapterSet, Spans, spans_of
 from .engine.slots import Checkpoint
 from .errors import InvalidArgumentError, StateError
+from .generation.manual_sequence import SequenceZero
 from .llama_cache import BaseLlamaCache, LlamaState
 
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from .generation.measures import Perplexity, Score
 from .llama import Llama
 from .llama_types import (
     CreateChatCompletionResponse,
@@ -18,7 +19,6 @@ from .llama_types import (
     CreateCompletionStreamResponse,
     CreateEmbeddingResponse,
 )
-from .measures import Perplexity, Score
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -10,28 +10,29 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import llama_cpp as raw
-from ._checks import integer
 from ._internals import LlamaContext, LlamaModel
 from ._llama_adapters import DEFAULT
-from ._llama_fit import fit
 from ._llama_measures import LlamaMeasures
-from ._llama_params import ModelParams, context_params, progress_callback
 from ._logger import set_verbose
-from ._sequence_zero import SequenceZero
 from .chat.templates import Templates
-from .completion import CompletionJob
-from .draft_model import MTP, drafter_of
+from .constraints.gbnf import LlamaGrammar
 from .engine import Engine
-from .generation import Generator, Options, Run
+from .engine.speculative.draft_model import MTP, drafter_of
+from .engine.speculative.prompt_lookup import LlamaDraftModel
+from .generation.completion import CompletionJob
+from .generation.generator import Generator, Options, Run
+from .generation.manual_sequence import SequenceZero
+from .generation.prompts import Prompt, Prompts
+from .gguf.progress import progress_callback
 from .handles.threadpool import POLL, Threadpool
-from .llama_grammar import LlamaGrammar
-from .llama_speculative import LlamaDraftModel
 from .llama_tokenizer import BaseLlamaTokenizer, LlamaTokenizer
 from .llama_types import CreateCompletionResponse, CreateCompletionStreamResponse
-from .prompt import Prompt, Prompts
+from .models.fit import fit
+from .models.params import ModelParams, context_params
 from .sampling.chain import Ends
 from .sampling.options import NAMED, SamplingOptions, sampling_params
 from .text import Pieces
+from .validation.numbers import integer
 
 # Scripts import these from here.
 from ._utils import suppress_stdout_stderr as suppress_stdout_stderr  # isort: skip
@@ -41,9 +42,9 @@ from .llama_cache import LlamaDiskCache as LlamaDiskCache  # isort: skip
 from .llama_cache import LlamaRAMCache as LlamaRAMCache  # isort: skip
 from .llama_cache import LlamaState as LlamaState  # isort: skip
 from .llama_types import *  # isort: skip
-from .sampling.logits import LogitsProcessorList as LogitsProcessorList  # isort: skip
-from .sampling.logits import MinTokensLogitsProcessor as MinTokensLogitsProcessor  # isort: skip
-from .sampling.logits import StoppingCriteriaList as StoppingCriteriaList  # isort: skip
+from .sampling.hooks import LogitsProcessorList as LogitsProcessorList  # isort: skip
+from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor  # isort: skip
+from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList  # isort: skip
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -428,7 +429,7 @@ class Llama(LlamaMeasures):
             LlamaError: The huggingface-hub package is not installed.
             ModelNotFoundError: No file, or more than one model, fits the name.
         """
-        from ._hub import download
+        from .models.hub import download
 
         path = download(repo_id, filename, additional_files or [], local_dir, cache_dir)
         return cls(model_path=path, **kwargs)

@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from ._llama_state import LlamaState as LlamaState
-from ._prefixes import PrefixTree, Tokens
+from .cache.prefix_tree import PrefixTree, Tokens
+from .cache.state import LlamaState as LlamaState
 from .errors import InvalidArgumentError, StateError
 from .llama_types import *
 
@@ -188,7 +188,7 @@ class LlamaDiskCache(BaseLlamaCache):
         self, cache_dir: str = ".cache/llama_cache", capacity_bytes: int = 2 << 30
     ) -> None:
         super().__init__(capacity_bytes)
-        from ._disk import open_cache
+        from .cache.byte_store import open_cache
 
         self.cache: Any = open_cache(cache_dir, capacity_bytes)
         self._index: _Index[bytes] = _Index()
@@ -216,7 +216,7 @@ class LlamaDiskCache(BaseLlamaCache):
     def _find(
         self, key: Sequence[int], model: bytes | None, *, whole: bool, minimum: int
     ) -> LlamaState:
-        from ._disk import read, usable
+        from .cache.byte_store import read, usable
 
         tokens = _ids(key)
         with usable():
@@ -246,7 +246,7 @@ class LlamaDiskCache(BaseLlamaCache):
         self, tokens: Tokens, model: bytes | None, *, whole: bool = False, minimum: int = 1
     ) -> bytes | None:
         """Return the entry that holds most of a beginning and is still there."""
-        from ._disk import usable
+        from .cache.byte_store import usable
 
         with usable():
             self._refresh()
@@ -262,7 +262,7 @@ class LlamaDiskCache(BaseLlamaCache):
         Raises:
             StateError: The folder is full or cannot be written to.
         """
-        from ._disk import Key, make_room, usable
+        from .cache.byte_store import Key, make_room, usable
 
         _check_state(value)
         tokens = _ids(key)
@@ -280,7 +280,7 @@ class LlamaDiskCache(BaseLlamaCache):
 
     def _refresh(self) -> None:
         """Know the entries that other processes have made."""
-        from ._disk import keys_after
+        from .cache.byte_store import keys_after
 
         with self._lock:
             self._last_row, keys = keys_after(self.cache, self._last_row)
@@ -288,7 +288,7 @@ class LlamaDiskCache(BaseLlamaCache):
                 self._learn(entry)
 
     def _learn(self, entry: bytes) -> None:
-        from ._disk import Key
+        from .cache.byte_store import Key
 
         with self._lock:
             if entry not in self._known:
@@ -297,7 +297,7 @@ class LlamaDiskCache(BaseLlamaCache):
                 self._index.add(key.tokens, key.model, key.ends, entry)
 
     def _forget(self, entry: bytes) -> None:
-        from ._disk import Key
+        from .cache.byte_store import Key
 
         with self._lock:
             if entry in self._known:

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._utils import Singleton, suppress_stdout_stderr
-from .chat.formats import FORMATS
-from .chat.formatted import ChatFormatter, ChatFormatterResponse
-from .chat.handlers import (
+from .chat.formats.formatter import ChatFormatter, ChatFormatterResponse
+from .chat.formats.handlers import (
     LlamaChatCompletionHandler,
     LlamaChatCompletionHandlerNotFoundException,
     LlamaChatCompletionHandlerRegistry,
@@ -23,7 +22,7 @@ from .chat.handlers import (
     register_chat_completion_handler,
     register_chat_format,
 )
-from .chat.known_templates import (
+from .chat.formats.known_templates import (
     CHATML_BOS_TOKEN,
     CHATML_CHAT_TEMPLATE,
     CHATML_EOS_TOKEN,
@@ -34,16 +33,17 @@ from .chat.known_templates import (
     MIXTRAL_INSTRUCT_CHAT_TEMPLATE,
     guess_chat_format_from_gguf_metadata,
 )
+from .chat.formats.named import FORMATS
 
 if TYPE_CHECKING:
-    from .chat.jinja_formatter import (
+    from .chat.formats.jinja import (
         Jinja2ChatFormatter,
         hf_autotokenizer_to_chat_completion_handler,
         hf_autotokenizer_to_chat_formatter,
         hf_tokenizer_config_to_chat_completion_handler,
         hf_tokenizer_config_to_chat_formatter,
     )
-    from .chat.multimodal import (
+    from .chat.media.handlers import (
         Gemma4ChatHandler,
         Llama3VisionAlpha,
         Llama3VisionAlphaChatHandler,
@@ -144,7 +144,7 @@ _VISION = (
     "ObsidianChatHandler",
     "Qwen25VLChatHandler",
 )
-_LATER = {**dict.fromkeys(_JINJA, "jinja_formatter"), **dict.fromkeys(_VISION, "multimodal")}
+_LATER = {**dict.fromkeys(_JINJA, "formats.jinja"), **dict.fromkeys(_VISION, "media.handlers")}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from media_bytes import audio_part, image_part, noise, png, tone, wav
 from zoo import Zoo, write_image_mmproj
 from zoo_vision import write_gemma3_mmproj, write_qwen2vl, write_qwen2vl_mmproj
 
-from llama_cpp.chat.multimodal import MTMDChatHandler
+from llama_cpp.chat.media.handlers import MTMDChatHandler
 from llama_cpp.llama import Llama
 
 QUESTION = "the water"

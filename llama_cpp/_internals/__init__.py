@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._utils import suppress_stdout_stderr
-from ..llama_grammar import LlamaGrammar
+from ..constraints.gbnf import LlamaGrammar
 from ..llama_types import *
 from .batch import LlamaBatch, LlamaTokenDataArray
 from .context import LlamaContext

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from .. import llama_cpp as raw
+from ..constraints.gbnf import LlamaGrammar
 from ..errors import InvalidArgumentError
 from ..handles import Candidates, Context, Sampler, samplers
-from ..llama_grammar import LlamaGrammar
 from .batch import LlamaTokenDataArray
 from .model import LlamaModel
 from .sampler import LlamaSampler, grammar_sampler, seed_of

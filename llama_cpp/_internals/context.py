@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError
 from ..handles import Context
-from ..handles.backend import collect_errors
+from ..native.backend import collect_errors
 from .batch import LlamaBatch
 from .candidate_sampling import CandidateSampling
 from .model import LlamaModel

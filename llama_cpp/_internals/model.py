@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from .. import llama_cpp as raw
 from ..errors import LlamaError
 from ..handles import Model, Vocab
-from ..handles.checks import token_array
+from ..validation.native_arguments import token_array
 
 
 class LlamaModel:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
+from ..constraints.gbnf import LlamaGrammar
 from ..handles import Candidates, Sampler, SamplerChain, samplers
 from ..handles.python_sampler import PythonSampler
-from ..llama_grammar import LlamaGrammar
 from .model import LlamaModel
 
 if TYPE_CHECKING:

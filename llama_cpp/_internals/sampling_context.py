@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .. import llama_cpp as raw
+from ..constraints.gbnf import LlamaGrammar
 from ..errors import GrammarError, InvalidArgumentError
 from ..handles import Sampler
-from ..handles.checks import token_id
-from ..llama_grammar import LlamaGrammar
+from ..validation.native_arguments import token_id
 from .batch import LlamaTokenDataArray
 from .context import LlamaContext
 from .sampler import grammar_sampler

@@ -9,14 +9,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, cast
 
+from ..constraints.grammar_sampler import spelled
 from ..errors import ChatTemplateError
-from ..generation import Options
+from ..generation.generator import Options
 from ..handles import ChatTemplates, ReplyParser, Vocab
-from ..sampling.grammars import spelled
 from ..text import Triggers
 from .messages import ROLES, ReplyForm
 from .reply import Parser
-from .required import Thoughts, calls_only, has_calls, one_call
+from .required_tool_call import Thoughts, calls_only, has_calls, one_call
 from .special_text import SpecialTexts
 
 _QUESTION = [{"role": "user", "content": "?"}]

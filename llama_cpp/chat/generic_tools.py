@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from ..generation import Options
+from ..generation.generator import Options
 from ..handles import Vocab
 from .conversation import LoadedTemplate, TemplateConversation
 from .messages import ReplyForm, text_of

@@ -7,8 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+from ..constraints.gbnf import LlamaGrammar
+from ..constraints.json_schema.converter import check_json_schema
 from ..errors import InvalidArgumentError
-from ..llama_grammar import LlamaGrammar, check_json_schema
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 """OpenAI's roles; a template may know others."""

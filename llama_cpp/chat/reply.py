@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from ..errors import ChatParseError, InvalidArgumentError
-from .cuts import json_cut
+from .json_elision import json_cut
 
 # A parser reads all of a text again after each token. Of one longer than this, the middle is left
 # out as soon as it is seen that this changes nothing else, so a token costs the same everywhere.

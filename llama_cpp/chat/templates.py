@@ -9,8 +9,8 @@ from pathlib import Path
 from ..errors import ChatTemplateError, InvalidArgumentError
 from ..handles import Vocab
 from .conversation import LoadedTemplate
-from .formats import FORMATS
-from .known_templates import guess_chat_format_from_gguf_metadata
+from .formats.known_templates import guess_chat_format_from_gguf_metadata
+from .formats.named import FORMATS
 from .render import TemplateRenderer
 
 _KEY = "tokenizer.chat_template"

@@ -17,17 +17,17 @@ from ..errors import (
 )
 from ..handles import Batch, Context
 from .adapters import Adapters, AdapterSet, adapters_at, spans_of
-from .drafts import Drafter
-from .endings import Endings
+from .finishing import Endings
 from .media import without_cut
-from .readout import Readout
-from .recalled import RecalledStates
+from .media_evaluator import Viewer
+from .postprocess import Readout
 from .request import Call, Request
+from .restored_state import RecalledStates
 from .scheduler import Chunk, plan, youngest
 from .sequences import Sequences
 from .slots import Slot, place
-from .viewer import Viewer
-from .wheel import Wheel, closed
+from .speculative.drafter import Drafter
+from .turns import Wheel, closed
 
 
 class Engine:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from ..errors import InvalidArgumentError
 from .adapters import Spans
-from .drafts import Pace
 from .media import MediaPrompt, PlacedMedia
+from .speculative.drafter import Pace
 
 if TYPE_CHECKING:
     import numpy as np

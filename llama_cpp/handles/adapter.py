@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelLoadError
-from . import checks
-from .backend import collect_errors, load_error
+from ..gguf.header import read_header, read_layout
+from ..native.backend import collect_errors, load_error
+from ..validation import native_arguments as checks
 from .base import Handle
-from .gguf_header import read_header, read_layout
 from .model import Model
 
 if TYPE_CHECKING:

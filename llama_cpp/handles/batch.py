@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
 from ..errors import BatchError, SequenceError
-from . import checks
+from ..validation import native_arguments as checks
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from ..errors import ChatParseError, ChatTemplateError, InvalidArgumentError, LlamaError
-from . import checks
-from .backend import bridge, take_string
+from ..native.backend import bridge, take_string
+from ..validation import native_arguments as checks
 from .base import Handle
 from .deep_stack import with_stack_for_levels
 from .json_limits import depth_of_brackets, depth_of_json, levels

@@ -20,9 +20,10 @@ from ..errors import (
     NoKVSlotError,
     SequenceError,
 )
-from . import checks
+from ..native.backend import bridge, collect_errors, context_error
+from ..native.threads import usable_cores
+from ..validation import native_arguments as checks
 from .adapter import ControlVector, LoraAdapter
-from .backend import bridge, collect_errors, context_error
 from .base import ExclusiveHandle
 from .batch import Batch
 from .context_params import check_params
@@ -30,7 +31,6 @@ from .memory import Memory
 from .model import Model
 from .state import State
 from .threadpool import Threadpool
-from .threads import usable_cores
 
 if TYPE_CHECKING:
     import numpy as np

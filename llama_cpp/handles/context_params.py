@@ -6,8 +6,8 @@ import os
 
 from .. import llama_cpp as raw
 from ..errors import ContextError, InvalidArgumentError, OutOfMemoryError
-from . import checks
-from .backend import bridge
+from ..native.backend import bridge
+from ..validation import native_arguments as checks
 from .model import Model
 
 # The KV cache needs types that the CPU and GPU kernels can write row by row; common/arg.cpp of

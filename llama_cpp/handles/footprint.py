@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import llama_cpp as raw
 from ..errors import LlamaError, OutOfMemoryError
-from .backend import bridge, collect_errors, context_error, take_string
+from ..native.backend import bridge, collect_errors, context_error, take_string
 from .context import Context
 from .context_params import check_params
 from .model import Model

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from .. import llama_cpp as llama
 from .. import mtmd_cpp as raw
 from ..errors import DecodeError, InvalidArgumentError, MediaError, ModelLoadError
-from . import checks
-from .backend import collect_errors, load_error, start_backend
+from ..gguf.header import GGUFHeader, read_header
+from ..native.backend import collect_errors, load_error, start_backend
+from ..native.threads import usable_cores
+from ..validation import native_arguments as checks
 from .base import ExclusiveHandle, Handle
 from .deep_stack import longest_run, with_stack_for
-from .gguf_header import GGUFHeader, read_header
 from .media_chunk import MediaChunk, MediaChunks
 from .media_files import SECONDS_MAX, Kind, checked_media
 from .model import Model
-from .threads import usable_cores
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import mtmd_cpp as raw
 from ..errors import ContextError, InvalidArgumentError, MediaError, SequenceError
-from . import checks
-from .backend import collect_errors
+from ..native.backend import collect_errors
+from ..validation import native_arguments as checks
 from .base import Handle
 from .media_files import Kind
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
 from ..errors import SequenceError
-from . import checks
+from ..validation import native_arguments as checks
 
 if TYPE_CHECKING:
     from .context import Context

@@ -10,10 +10,10 @@ from typing import Any
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelLoadError, QuantizeError
-from . import checks
-from .backend import bridge, collect_errors, load_error, start_backend, take_string
+from ..gguf.header import read_header
+from ..native.backend import bridge, collect_errors, load_error, start_backend, take_string
+from ..validation import native_arguments as checks
 from .base import Handle
-from .gguf_header import read_header
 from .vocab import Vocab
 
 # Those for which llama_model_saver_supports_arch in llama-model-saver.cpp says no.

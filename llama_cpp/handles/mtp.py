@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from .. import llama_cpp as raw
 from ..errors import DecodeError, InvalidArgumentError
-from .backend import bridge
+from ..native.backend import bridge
 from .context import Context
 
 if TYPE_CHECKING:

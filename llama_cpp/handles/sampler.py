@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from .. import llama_cpp as raw
 from ..errors import GrammarError, InvalidArgumentError, LlamaError
-from . import checks
-from .backend import bridge, collect_errors, take_string
+from ..native.backend import bridge, collect_errors, take_string
+from ..validation import native_arguments as checks
 from .base import ExclusiveHandle
 from .candidates import Candidates
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from .. import llama_cpp as raw
 from ..errors import GrammarError
-from . import checks
-from .backend import bridge, collect_errors, take_string
+from ..native.backend import bridge, collect_errors, take_string
+from ..validation import native_arguments as checks
 from .candidates import Candidates
 from .grammar_errors import refused_grammar
 from .python_sampler import PythonSampler

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, StateError
-from . import checks
-from .backend import collect_errors
+from ..native.backend import collect_errors
+from ..validation import native_arguments as checks
 
 if TYPE_CHECKING:
     from .context import Context

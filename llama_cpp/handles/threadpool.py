@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from .. import llama_cpp as raw
-from . import checks
+from ..validation import native_arguments as checks
 from .base import Handle
 
 POLL = 50

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
 from ..errors import GrammarError, InvalidArgumentError, LlamaError
+from ..native.backend import bridge, take_string
 from ..native.generated.bridge import bridge_token_sampler
-from . import checks
-from .backend import bridge, take_string
+from ..validation import native_arguments as checks
 
 if TYPE_CHECKING:
     import numpy as np

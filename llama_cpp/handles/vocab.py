@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, TextError
-from . import checks
+from ..validation import native_arguments as checks
 from .base import Handle
 from .deep_stack import with_stack_for
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InvalidArgumentError
 from ..llama import Llama
-from ..sampling.logits import LogitsProcessorList, MinTokensLogitsProcessor
+from ..sampling.hooks import LogitsProcessorList, MinTokensLogitsProcessor
 from .types import (
     CreateChatCompletionRequest,
     CreateCompletionRequest,

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import llama_cpp as raw
+from ..engine.speculative.prompt_lookup import LlamaPromptLookupDecoding
 from ..errors import InvalidArgumentError
 from ..llama import Llama
 from ..llama_cache import LlamaDiskCache, LlamaRAMCache
-from ..llama_speculative import LlamaPromptLookupDecoding
 from .settings import ModelSettings
 
 _SAME = (

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from ..generation import Run
+from ..generation.generator import Run
 
 if TYPE_CHECKING:
     from .runner import ModelRunner

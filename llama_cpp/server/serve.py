@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from ..handles.gguf_header import read_header
+from ..gguf.header import read_header
 from .app import create_app
 from .model import ModelRegistry
 from .settings import ModelSettings, ServerSettings

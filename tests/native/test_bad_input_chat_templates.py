@@ -19,9 +19,9 @@ from llama_cpp.errors import (
     PointerTypeError,
     TextError,
 )
-from llama_cpp.handles.backend import bridge, take_string
 from llama_cpp.handles.chat_templates import ChatTemplates, ReplyParser
 from llama_cpp.llama_grammar import json_schema_to_gbnf
+from llama_cpp.native.backend import bridge, take_string
 
 cases = Cases(__file__)
 

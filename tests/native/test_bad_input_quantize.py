@@ -14,8 +14,8 @@ from isolated import Cases, Files, Outcomes
 
 from llama_cpp import errors, gguf, quantize
 from llama_cpp import llama_cpp as raw
-from llama_cpp.handles.gguf_header import read_layout
-from llama_cpp.handles.gguf_layout import SCALAR_FORMATS
+from llama_cpp.gguf.header import read_layout
+from llama_cpp.gguf.layout import SCALAR_FORMATS
 
 cases = Cases(__file__)
 

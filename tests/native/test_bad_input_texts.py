@@ -12,9 +12,9 @@ import pytest
 from isolated import Cases, Files, Outcomes
 
 from llama_cpp.errors import InvalidArgumentError, TextError, TokenError
-from llama_cpp.handles import checks
 from llama_cpp.handles.deep_stack import LONGEST_RUN
 from llama_cpp.handles.model import Model
+from llama_cpp.validation import native_arguments as checks
 
 cases = Cases(__file__)
 

@@ -12,8 +12,8 @@ from llama_kit import open_llama
 from zoo import Zoo, write_llama
 
 from llama_cpp import llama_chat_format as formats
-from llama_cpp.chat.formats import FORMATS
-from llama_cpp.chat.functionary import FunctionaryRenderer
+from llama_cpp.chat.formats.functionary import FunctionaryRenderer
+from llama_cpp.chat.formats.named import FORMATS
 from llama_cpp.chat.messages import ReplyForm, checked_messages
 from llama_cpp.errors import ChatTemplateError, GrammarError, InvalidArgumentError
 from llama_cpp.llama import Llama

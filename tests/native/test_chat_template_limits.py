@@ -15,8 +15,8 @@ from chat_kit import QUESTION, WEATHER, templates, user
 from isolated import Cases, Files, Outcomes
 
 from llama_cpp.errors import ChatTemplateError
-from llama_cpp.handles.backend import bridge
 from llama_cpp.handles.chat_templates import ChatTemplates
+from llama_cpp.native.backend import bridge
 
 cases = Cases(__file__)
 

@@ -12,7 +12,7 @@ from zoo import Zoo
 
 from llama_cpp.engine import Engine
 from llama_cpp.errors import ContextWindowError, NoKVSlotError
-from llama_cpp.generation import Generator, Options, Run
+from llama_cpp.generation.generator import Generator, Options, Run
 from llama_cpp.handles import Model
 from llama_cpp.sampling.chain import Ends
 from llama_cpp.sampling.params import SamplingParams

@@ -15,8 +15,8 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from llama_kit import open_llama
 from zoo import Zoo
 
+from llama_cpp.constraints.json_schema.patterns import unfaithful
 from llama_cpp.errors import GrammarError
-from llama_cpp.grammar.patterns import unfaithful
 from llama_cpp.handles import Model
 from llama_cpp.llama import Llama
 from llama_cpp.llama_grammar import LlamaGrammar, check_json_schema, json_schema_to_gbnf

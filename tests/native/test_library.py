@@ -25,7 +25,7 @@ FILES = sorted(path.name for path in FOLDER.glob("lib*.so"))
 
 LOAD_ALL = """
 from llama_cpp import llama_cpp, mtmd_cpp
-from llama_cpp.handles.backend import bridge, start_backend
+from llama_cpp.native.backend import bridge, start_backend
 start_backend()
 bridge("bridge_string_free")
 """

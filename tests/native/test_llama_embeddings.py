@@ -13,9 +13,9 @@ import pytest
 from llama_kit import PROMPT, open_llama, text_of
 from zoo import Zoo
 
+from llama_cpp.embeddings.rerank import PairPrompts
 from llama_cpp.errors import ClosedError, InvalidArgumentError, TokenError
 from llama_cpp.llama import Llama
-from llama_cpp.rerank import PairPrompts
 
 TEXTS = ["once upon a time", "the water", "what is the answer to this question"]
 

@@ -14,7 +14,7 @@ from llama_kit import GREEDY, PROMPT, cached_tokens, complete, joined, open_llam
 from zoo import Zoo
 from zoo_mtp import write_glm4moe, write_qwen35
 
-from llama_cpp.engine.mtp import MtpDrafter
+from llama_cpp.engine.speculative.mtp import MtpDrafter
 from llama_cpp.errors import BatchError, ClosedError, InvalidArgumentError
 from llama_cpp.handles import Batch, Model
 from llama_cpp.handles.mtp import MtpContext

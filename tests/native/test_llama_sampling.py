@@ -12,7 +12,7 @@ from isolated import RunPython
 from llama_kit import GREEDY, PROMPT, complete, open_llama, text_of
 from zoo import Zoo
 
-from llama_cpp import generation
+from llama_cpp.generation import generator as generation
 from llama_cpp.llama import Llama
 from llama_cpp.sampling import chain
 

@@ -11,7 +11,7 @@ import pytest
 from llama_kit import GREEDY, PROMPT, complete, joined, open_llama, text_of
 from zoo import Zoo
 
-from llama_cpp.engine.drafts import LENGTH_MAX, Pace
+from llama_cpp.engine.speculative.drafter import LENGTH_MAX, Pace
 from llama_cpp.errors import InvalidArgumentError, TokenError
 from llama_cpp.llama import Llama
 from llama_cpp.llama_speculative import LlamaDraftModel, LlamaPromptLookupDecoding

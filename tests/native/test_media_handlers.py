@@ -13,8 +13,7 @@ from media_bytes import noise, png, uri
 from media_chat_kit import QUESTION, answer, ask, handler_of, picture, saying, sound
 from zoo import Zoo, write_image_mmproj
 
-from llama_cpp.chat.media_render import MediaLayout
-from llama_cpp.chat.multimodal import (
+from llama_cpp.chat.media.handlers import (
     Gemma4ChatHandler,
     Llama3VisionAlpha,
     Llama3VisionAlphaChatHandler,
@@ -27,6 +26,7 @@ from llama_cpp.chat.multimodal import (
     ObsidianChatHandler,
     Qwen25VLChatHandler,
 )
+from llama_cpp.chat.media.render import MediaLayout
 from llama_cpp.errors import (
     ClosedError,
     InvalidArgumentError,
@@ -99,7 +99,7 @@ def test_a_handler_from_the_hub(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> No
         asked.append(arguments)
         return str(zoo.image_mmproj)
 
-    monkeypatch.setattr("llama_cpp._hub.download", download)
+    monkeypatch.setattr("llama_cpp.models.hub.download", download)
     handler = Llava15ChatHandler.from_pretrained("owner/name", "*mmproj*", "here", verbose=False)
     assert type(handler) is Llava15ChatHandler
     assert handler.clip_model_path == str(zoo.image_mmproj)

@@ -22,9 +22,9 @@ from zoo import Zoo
 import llama_cpp
 from llama_cpp import errors, gguf, quantize
 from llama_cpp import llama_cpp as raw
-from llama_cpp._imatrix import open_imatrix
+from llama_cpp.gguf.imatrix import open_imatrix
+from llama_cpp.gguf.quantization import ftypes
 from llama_cpp.native import logs
-from llama_cpp.quantization import ftypes
 
 TINYCHAT = Path(__file__).parents[2] / "llama_cpp" / "models" / "tinychat.gguf"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llama_cpp.chat.cuts import json_cut
+from llama_cpp.chat.json_elision import json_cut
 
 
 def random_value(rng: random.Random, depth: int = 0) -> Any:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from llama_cpp.embeddings import packed
+from llama_cpp.embeddings.batches import packed
 
 
 @pytest.mark.parametrize("seed", range(50))

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from llama_cpp.chat.fetch import Fetcher
-from llama_cpp.chat.media import MediaLoader
+from llama_cpp.chat.media.content import MediaLoader
+from llama_cpp.chat.media.fetch import Fetcher
 from llama_cpp.errors import InvalidArgumentError, MediaError
 
 HERE = ("127.0.0.1/32",)

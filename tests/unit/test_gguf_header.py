@@ -37,9 +37,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_cpp import errors
-from llama_cpp.handles import gguf_header
-from llama_cpp.handles.gguf_header import GGUFHeader, read_header
-from llama_cpp.handles.gguf_layout import TENSOR_TYPES
+from llama_cpp.gguf import header as gguf_header
+from llama_cpp.gguf.header import GGUFHeader, read_header
+from llama_cpp.gguf.layout import TENSOR_TYPES
 
 VENDORED = Path(__file__).parents[2] / "vendor" / "llama.cpp"
 VOCABULARIES = sorted((VENDORED / "models").glob("ggml-vocab-*.gguf"))

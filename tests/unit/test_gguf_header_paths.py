@@ -17,8 +17,8 @@ from gguf_bytes import (
 )
 
 from llama_cpp import errors
-from llama_cpp.handles import gguf_header
-from llama_cpp.handles.gguf_header import read_header
+from llama_cpp.gguf import header as gguf_header
+from llama_cpp.gguf.header import read_header
 
 
 def test_path_kinds(save: Save) -> None:
@@ -101,7 +101,7 @@ READ_AS_NOBODY = """
 import os, sys
 sys.path[:] = os.environ["IMPORT_PATH"].split(os.pathsep)
 from llama_cpp import errors
-from llama_cpp.handles.gguf_header import read_header
+from llama_cpp.gguf.header import read_header
 if os.geteuid() == 0:
     os.seteuid(65534)  # root may read everything
 try:

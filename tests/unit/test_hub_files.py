@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_cpp._hub import model_files
 from llama_cpp.errors import ModelNotFoundError
+from llama_cpp.models.hub import model_files
 
 REPOSITORY = [
     "README.md",

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from llama_cpp.grammar.branches import Branches, is_of, kind_of, type_of
-from llama_cpp.grammar.ends import stuck
+from llama_cpp.constraints.json_schema.recursion import stuck
+from llama_cpp.constraints.json_schema.value_types import Branches, is_of, kind_of, type_of
 
 DEFINITIONS: dict[str, Any] = {
     "text": {"type": "string"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llama_cpp.grammar.patterns import unfaithful
+from llama_cpp.constraints.json_schema.patterns import unfaithful
 
 FAITHFUL = (
     "^$", "^a$", "^abc|d$", "^(a|b|)*$", "^(?:ab){2,3}$", "^a+b*c?d{0}e{1,}$", "^[a-z0-9_]+$",

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from llama_cpp.errors import InvalidArgumentError
-from llama_cpp.sampling.logits import (
+from llama_cpp.sampling.hooks import (
     LogitsProcessorList,
     MinTokensLogitsProcessor,
     StoppingCriteriaList,

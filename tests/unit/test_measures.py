@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from llama_cpp.engine.scheduler import Chunk, plan
 from llama_cpp.engine.slots import Placement, Slot, place
 from llama_cpp.errors import InvalidArgumentError
-from llama_cpp.measures import chunks
+from llama_cpp.generation.measures import chunks
 
 TEXT = list(range(100, 160))
 

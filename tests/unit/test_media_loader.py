@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from media_bytes import audio_part, image_part, noise, png, uri
 
-from llama_cpp.chat.media import MediaLoader
+from llama_cpp.chat.media.content import MediaLoader
 from llama_cpp.errors import MediaError
 
 FILE = png(noise(1))

@@ -7,7 +7,7 @@ from engine_kit import naive_shared
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_cpp._prefixes import PrefixTree
+from llama_cpp.cache.prefix_tree import PrefixTree
 
 KEYS = st.lists(st.integers(0, 2), min_size=1, max_size=6).map(tuple)
 

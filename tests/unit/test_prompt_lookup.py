@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_cpp.engine.drafts import ModelDrafter
+from llama_cpp.engine.speculative.drafter import ModelDrafter
 from llama_cpp.errors import InvalidArgumentError, TokenError
 from llama_cpp.llama_speculative import LlamaDraftModel, LlamaPromptLookupDecoding
 

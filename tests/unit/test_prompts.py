@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from llama_cpp.errors import InvalidArgumentError, TokenError
+from llama_cpp.generation.prompts import Prompts
 from llama_cpp.llama_tokenizer import BaseLlamaTokenizer
-from llama_cpp.prompt import Prompts
 
 BOS, PRE, SUF, MID = 300, 301, 302, 303
 N_TOKENS = 310

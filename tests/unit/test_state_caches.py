@@ -17,7 +17,7 @@ from engine_kit import naive_shared
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_cpp._disk import Key
+from llama_cpp.cache.byte_store import Key
 from llama_cpp.errors import InvalidArgumentError, StateError
 from llama_cpp.llama_cache import (
     BaseLlamaCache,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llama_cpp.handles import threads
+from llama_cpp.native import threads
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,179 @@
+"""``create_chat_completion``: from conversations to OpenAI-shaped results."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from ..generation.completion import Job
+from ..generation.generator import Choice, Generator, Options, Run
+from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
+from ..sampling.params import SamplingParams
+from ..text.builder import TokenRecord
+from .conversation import Conversation
+from .reply import ReplyReader
+
+
+class ChatCompletionJob(Job):
+    """One call of ``create_chat_completion``, which begins when its result is asked for.
+
+    Args:
+        generator: The model.
+        conversation: What to continue.
+        params: How tokens are chosen.
+        options: The rest.
+        model_name: What the results say the model is.
+        legacy: Whether calls are told as ``function_call``, OpenAI's older form.
+        include_usage: Whether a last chunk without choices tells the usage.
+        before: Is called with the prompt.
+        after: Is called when the replies are written.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        conversation: Conversation,
+        params: SamplingParams,
+        options: Options,
+        model_name: str,
+        *,
+        legacy: bool = False,
+        include_usage: bool = False,
+        before: Callable[[Sequence[int]], None],
+        after: Callable[[], None],
+    ) -> None:
+        self._conversation = conversation
+        self._after = after
+        options = conversation.options(options)
+        self._wants_logprobs = options.logprobs is not None
+
+        def start() -> Run:
+            before(conversation.prompt)
+            return Run(generator, [conversation.prompt], params, options)
+
+        super().__init__(start)
+        self._legacy = legacy
+        self._include_usage = include_usage
+        self._head: Any = {
+            "id": f"chatcmpl-{uuid.uuid4()}",
+            "created": int(time.time()),
+            "model": model_name,
+        }
+
+    @property
+    def prompt(self) -> Sequence[int]:
+        """The tokens of the conversation."""
+        return self._conversation.prompt
+
+    def result(self) -> CreateChatCompletionResponse:
+        """Wait for all replies and return them in OpenAI's shape."""
+        run = self.begin()
+        run.finish()
+        self._after()
+        choices = []
+        for choice in run.choices:
+            parts = list(choice.builder.parts)
+            text = "".join(part for part, _ in parts)
+            records = [record for _, new in parts for record in new]
+            reader = ReplyReader(self._conversation.parser())
+            try:
+                reader.finish(text, partial=choice.request.finish_reason != "stop")
+            finally:
+                reader.close()
+            message = reader.message
+            choices.append(
+                {
+                    "index": choice.index,
+                    "message": _as_legacy(message) if self._legacy else message,
+                    "logprobs": self._logprobs(run, records),
+                    "finish_reason": self._reason(choice, message),
+                }
+            )
+        whole = {**self._head, "object": "chat.completion", "choices": choices, "usage": run.usage}
+        return cast("CreateChatCompletionResponse", whole)
+
+    def chunks(self) -> Iterator[CreateChatCompletionStreamResponse]:
+        """Yield the replies in OpenAI's shape as they come."""
+        chunks = self.polled_chunks(patient=True)
+        return cast("Iterator[CreateChatCompletionStreamResponse]", chunks)
+
+    def polled_chunks(
+        self, *, patient: bool = False
+    ) -> Iterator[CreateChatCompletionStreamResponse | None]:
+        """Yield the replies in OpenAI's shape, and None where there is nothing yet."""
+        run = self.begin()
+        parts = run.parts(patient=patient)
+        readers = {choice.index: ReplyReader(self._conversation.parser()) for choice in run.choices}
+        try:
+            for choice in run.choices:
+                yield self._chunk(choice, {"role": "assistant", "content": ""})
+            for part in parts:
+                if part is None:
+                    yield None
+                    continue
+                choice, text, records = part
+                reader, logprobs = readers[choice.index], self._logprobs(run, records)
+                if choice.reported:
+                    deltas = reader.finish(partial=choice.request.finish_reason != "stop")
+                else:
+                    deltas = reader.add(text)
+                for delta in deltas:
+                    yield self._chunk(choice, _as_legacy_delta(delta, self._legacy), logprobs)
+                    logprobs = None
+                if logprobs is not None and logprobs["content"]:
+                    yield self._chunk(choice, {"content": ""}, logprobs)
+                if choice.reported:
+                    reason = self._reason(choice, reader.message)
+                    yield self._chunk(choice, {}, finish_reason=reason)
+            self._after()
+            if self._include_usage:
+                last = {**self._head, "object": "chat.completion.chunk", "choices": []}
+                yield cast("CreateChatCompletionStreamResponse", {**last, "usage": run.usage})
+        finally:
+            parts.close()
+            for reader in readers.values():
+                reader.close()
+
+    def _reason(self, choice: Choice, message: Mapping[str, Any]) -> str | None:
+        reason = choice.request.finish_reason
+        if reason == "stop" and message.get("tool_calls"):
+            return "function_call" if self._legacy else "tool_calls"
+        return reason
+
+    def _logprobs(self, run: Run, records: Sequence[TokenRecord]) -> Any:
+        if not self._wants_logprobs:
+            return None
+        return {"content": [run.chat_logprob(record) for record in records], "refusal": None}
+
+    def _chunk(
+        self,
+        choice: Choice,
+        delta: Mapping[str, Any],
+        logprobs: Any = None,
+        finish_reason: str | None = None,
+    ) -> CreateChatCompletionStreamResponse:
+        part = {
+            "index": choice.index,
+            "delta": delta,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        }
+        chunk = {**self._head, "object": "chat.completion.chunk", "choices": [part]}
+        return cast("CreateChatCompletionStreamResponse", chunk)
+
+
+def _as_legacy(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message with its first call in OpenAI's older form."""
+    rest = {name: value for name, value in message.items() if name != "tool_calls"}
+    calls = message.get("tool_calls")
+    return {**rest, "function_call": dict(calls[0]["function"])} if calls else rest
+
+
+def _as_legacy_delta(delta: Mapping[str, Any], legacy: bool) -> Mapping[str, Any]:
+    if not legacy or "tool_calls" not in delta:
+        return delta
+    call = delta["tool_calls"][0]
+    is_first = call["index"] == 0 and "function" in call  # without it, it tells of a cut-off call
+    return {"function_call": call["function"]} if is_first else {}

@@ -1,0 +1,1 @@
+"""What generated text is allowed to be: grammars in GBNF, JSON schemas as grammars."""

@@ -1,0 +1,148 @@
+"""``create_completion``: from prompts to OpenAI-shaped results."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+from ..engine import FinishReason
+from ..llama_types import CompletionChoice, CompletionLogprobs, CreateCompletionResponse
+from .generator import Choice, Run
+
+if TYPE_CHECKING:
+    from ..llama_types import CreateCompletionStreamResponse
+
+
+class Job:
+    """A call that begins when its result is asked for.
+
+    Args:
+        start: Begins the texts.
+    """
+
+    def __init__(self, start: Callable[[], Run]) -> None:
+        self._start = start
+        self._run: Run | None = None
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Stop, from any thread; what waits for the result gets what there is."""
+        self._is_cancelled = True
+        if self._run is not None:
+            self._run.close()
+
+    def begin(self) -> Run:
+        """Begin the texts, once."""
+        if self._run is None:
+            self._run = self._start()
+            if self._is_cancelled:
+                self._run.close()
+        return self._run
+
+
+class CompletionJob(Job):
+    """One call of ``create_completion``, which begins when its result is asked for.
+
+    Args:
+        start: Begins the texts.
+        after: Is called when they are written.
+        model_name: What the results say the model is.
+        suffix: Appended to the texts.
+        include_usage: Whether a last chunk without choices tells the usage.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Run],
+        after: Callable[[], None],
+        model_name: str,
+        suffix: str = "",
+        *,
+        include_usage: bool = False,
+    ) -> None:
+        super().__init__(start)
+        self._after = after
+        self._suffix = suffix
+        self._include_usage = include_usage
+        self._head: Any = {
+            "id": f"cmpl-{uuid.uuid4()}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": model_name,
+        }
+
+    def result(self) -> CreateCompletionResponse:
+        """Wait for all texts and return them in OpenAI's shape."""
+        run = self.begin()
+        run.finish()
+        self._after()
+        choices: list[CompletionChoice] = []
+        for choice in run.choices:
+            text, records = choice.prompt_text, run.echoed(choice)
+            base = len(text)
+            while choice.builder.parts:
+                part, new = choice.builder.parts.popleft()
+                text += part
+                records += [record._replace(offset=base + record.offset) for record in new]
+            choices.append(
+                {
+                    "text": text + self._suffix,
+                    "index": choice.index,
+                    "logprobs": run.logprobs(records, 0),
+                    "finish_reason": choice.request.finish_reason,
+                }
+            )
+        return cast(
+            "CreateCompletionResponse", {**self._head, "choices": choices, "usage": run.usage}
+        )
+
+    def chunks(self) -> Iterator[CreateCompletionStreamResponse]:
+        """Yield the texts in OpenAI's shape as they come."""
+        return cast("Iterator[CreateCompletionStreamResponse]", self.polled_chunks(patient=True))
+
+    def polled_chunks(
+        self, *, patient: bool = False
+    ) -> Iterator[CreateCompletionStreamResponse | None]:
+        """Yield the texts in OpenAI's shape, and None where there is nothing yet."""
+        run = self.begin()
+        opened: dict[int, int] = {}
+        parts = run.parts(patient=patient)
+        try:
+            for part in parts:
+                if part is None:
+                    yield None
+                    continue
+                choice, text, records = part
+                if choice.index not in opened:
+                    opened[choice.index] = len(choice.prompt_text)
+                    if choice.prompt_text:
+                        echoed = run.logprobs(run.echoed(choice), 0)
+                        yield self._chunk(choice, choice.prompt_text, echoed)
+                if choice.reported:
+                    yield self._chunk(choice, self._suffix, None, choice.request.finish_reason)
+                else:
+                    logprobs = run.logprobs(records, opened[choice.index])
+                    yield self._chunk(choice, text, logprobs)
+            self._after()
+            if self._include_usage:
+                last = {**self._head, "choices": [], "usage": run.usage}
+                yield cast("CreateCompletionStreamResponse", last)
+        finally:
+            parts.close()
+
+    def _chunk(
+        self,
+        choice: Choice,
+        text: str,
+        logprobs: CompletionLogprobs | None,
+        finish_reason: FinishReason | None = None,
+    ) -> CreateCompletionStreamResponse:
+        part = {
+            "text": text,
+            "index": choice.index,
+            "logprobs": logprobs,
+            "finish_reason": finish_reason,
+        }
+        return cast("CreateCompletionStreamResponse", {**self._head, "choices": [part]})

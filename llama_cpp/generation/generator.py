@@ -1,0 +1,361 @@
+"""Texts that are being written: what a call asks for, as requests of the engine."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Generator as GeneratorType
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..constraints.gbnf import LlamaGrammar
+from ..constraints.grammar_sampler import LazyGrammar, grammar_sampler
+from ..engine import Call, Engine, Logprobs, Request
+from ..engine.adapters import AdapterSet, spans_of
+from ..errors import InvalidArgumentError
+from ..handles import Model
+from ..handles.token_sampler import TopLogprobs
+from ..llama_types import CompletionLogprobs, CompletionUsage
+from ..sampling.chain import token_sampler
+from ..sampling.hooks import LogitsProcessorList, StoppingCriteriaList
+from ..sampling.params import SamplingParams
+from ..text import Pieces, StopStrings, Triggers
+from ..text.builder import TextBuilder, TokenRecord
+from ..validation.numbers import integer
+
+LOGPROBS_MAX = 100
+"""How many of the likeliest tokens can be asked for."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """What a model needs to generate: its engine, its samplers, its tokens' texts."""
+
+    engine: Engine
+    model: Model
+    pieces: Pieces
+
+    def pieces_with(self, preserved: frozenset[int]) -> Pieces:
+        """What the tokens say if these special ones say their names."""
+        vocab = self.model.vocab
+        return Pieces(lambda token: vocab.token_to_piece(token, special=token in preserved))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to complete a prompt, besides how tokens are chosen.
+
+    Attributes:
+        max_tokens: How many tokens at most; None or negative: until the context is full.
+        stop: Texts that end the completion.
+        logprobs: How many likeliest tokens to tell with each token; None tells nothing.
+        echo: Whether the prompt is part of the text.
+        n: How many completions of each prompt.
+        grammar: What the text has to look like.
+        logits_processor: Changes logits before a token is chosen.
+        stopping_criteria: Says when to stop.
+        triggers: What the grammar counts from on; None: from the start.
+        grammar_prefix: Tokens at the end of the prompt that the grammar covers too.
+        preserved: Special tokens that are part of the text.
+        adapters: What the tokens are computed with; None: those of the model.
+    """
+
+    max_tokens: int | None = 16
+    stop: str | Sequence[str] | StopStrings | None = ()
+    logprobs: int | None = None
+    echo: bool = False
+    n: int = 1
+    grammar: LlamaGrammar | str | None = None
+    logits_processor: Any = None
+    stopping_criteria: Any = None
+    triggers: Triggers | None = None
+    grammar_prefix: Sequence[int] = ()
+    preserved: frozenset[int] = frozenset()
+    adapters: AdapterSet | None = None
+
+    def with_stops(self, more: Sequence[str]) -> Options:
+        """Add stop strings."""
+        assert isinstance(self.stop, StopStrings)
+        return replace(self, stop=[*self.stop.stops, *more]) if more else self
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.stop, StopStrings):
+            stops = [self.stop] if isinstance(self.stop, str | bytes) else self.stop or ()
+            if not isinstance(stops, Iterable):
+                raise InvalidArgumentError(f"stop={stops!r} must be a text, or a list of texts")
+            object.__setattr__(self, "stop", StopStrings(stops))
+        if self.max_tokens is not None:
+            integer("max_tokens", self.max_tokens, -(2**31), 2**31 - 1)
+        if self.logprobs is not None:
+            integer("logprobs", self.logprobs, 0, LOGPROBS_MAX)
+        integer("n", self.n, 1, 128)
+        if not isinstance(self.grammar, LlamaGrammar | str | None):
+            raise InvalidArgumentError(
+                f"grammar={self.grammar!r} must be a LlamaGrammar, or rules as a text"
+            )
+
+
+@dataclass(eq=False)
+class Choice:
+    """One text that is being written: the consumer of a request's tokens."""
+
+    index: int
+    prompt: Sequence[int]
+    prompt_text: str
+    builder: TextBuilder
+    lazy_grammar: LazyGrammar | None = None
+    request: Request = field(init=False)
+    prompt_records: list[TokenRecord] = field(default_factory=list)
+    reported: bool = False
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is text, or an end, that was not handed out."""
+        return bool(self.builder.parts) or (self.request.finished and not self.reported)
+
+    def prompt_token(self, token: int, logprobs: Logprobs | None) -> None:
+        """Keep the log-probability of a token of the prompt."""
+        logprob, top = logprobs if logprobs is not None else (None, None)
+        self.prompt_records.append(TokenRecord(token, logprob, top, 0))
+
+    def token(self, token: int, logprobs: Logprobs | None) -> bool:
+        """Take a token; return whether a stop string is complete."""
+        if self.lazy_grammar is not None:
+            grammar = self.lazy_grammar.after(token)
+            if grammar is not None:
+                self.request.sampler.begin_grammar(grammar)
+                self.lazy_grammar = None
+        if logprobs is None:
+            return self.builder.add(token, None, None)
+        return self.builder.add(token, logprobs.logprob, logprobs.top)
+
+    def finish(self) -> None:
+        """Know that no more tokens come."""
+        self.builder.finish()
+
+
+class Run:
+    """Completions that are being written.
+
+    Args:
+        generator: The model.
+        prompts: Token ids, one list per prompt.
+        params: How tokens are chosen.
+        options: The rest.
+        texts: The prompts as text, where they are echoed.
+
+    Raises:
+        ContextWindowError: A prompt does not fit into the context.
+        GrammarError: The grammar does not parse.
+        TokenError: A token id is not in the vocabulary.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        prompts: Sequence[Sequence[int]],
+        params: SamplingParams,
+        options: Options,
+        texts: Sequence[str] = (),
+    ) -> None:
+        self._engine = generator.engine
+        self._pieces = generator.pieces
+        if options.preserved:
+            self._pieces = generator.pieces_with(options.preserved)
+        self.choices: list[Choice] = []
+        self._options = options
+        for number, prompt in enumerate(prompts):
+            for copy in range(options.n):
+                text = texts[number] if texts else ""
+                seed = (params.seed + copy) % (2**32 - 1)
+                own = replace(params, seed=seed) if copy else params
+                self._add(generator, prompt, text, own)
+        try:
+            self._call: Call = self._engine.submit([choice.request for choice in self.choices])
+        except BaseException:
+            for choice in self.choices:
+                choice.request.sampler.close()
+            raise
+
+    def _add(
+        self, generator: Generator, prompt: Sequence[int], text: str, params: SamplingParams
+    ) -> None:
+        options, model = self._options, generator.model
+        wants_logprobs = options.logprobs is not None
+        builder = TextBuilder(self._pieces, options.stop, wants_logprobs)  # type: ignore[arg-type]
+        grammar = lazy = None
+        if options.grammar is not None and options.triggers is not None:
+            lazy = LazyGrammar(model, options.grammar, options.triggers)
+        elif options.grammar is not None:
+            grammar = grammar_sampler(model, options.grammar, options.grammar_prefix)
+        choice = Choice(len(self.choices), prompt, text, builder, lazy)
+        max_tokens = options.max_tokens
+        processors, criteria = options.logits_processor, options.stopping_criteria
+        choice.request = Request(
+            prompt,
+            token_sampler(params, model, grammar=grammar, history=prompt),
+            choice,
+            2**31 if max_tokens is None or max_tokens < 0 else max_tokens,
+            logprobs=TopLogprobs(model.n_vocab, min(options.logprobs or 0, model.n_vocab))
+            if wants_logprobs
+            else None,
+            prompt_logprobs=wants_logprobs and options.echo,
+            processor=_as_list(processors, LogitsProcessorList),
+            stopping=_as_list(criteria, StoppingCriteriaList),
+            spans=None if options.adapters is None else spans_of(prompt, options.adapters),
+        )
+        self.choices.append(choice)
+
+    def finish(self) -> None:
+        """Wait until all texts are written.
+
+        Raises:
+            Exception: What a processor, a criterion or the engine raised.
+        """
+        try:
+            self._engine.wait(self._call, until_finished=True)
+        except BaseException:
+            self.close()
+            raise
+        for choice in self.choices:
+            if choice.request.error is not None:
+                raise choice.request.error
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a part to take, or the texts are finished."""
+        return self._call.is_ready()
+
+    @property
+    def first_token_time(self) -> float | None:
+        """When the first token of all was chosen, by ``time.monotonic``."""
+        times = [choice.request.first_token_time for choice in self.choices]
+        return min((each for each in times if each is not None), default=None)
+
+    def want_all(self) -> None:
+        """Be ready when all is written, and not before."""
+        self._call.wants_all = True
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all texts are written."""
+        return not self._call.n_running
+
+    def parts(
+        self, *, patient: bool = True
+    ) -> GeneratorType[tuple[Choice, str, list[TokenRecord]] | None, None, None]:
+        """Yield texts as they come; a choice that ended comes once more, with nothing.
+
+        Args:
+            patient: Whether to wait for texts; else None comes where there is none yet.
+
+        Raises:
+            Exception: What a processor, a criterion or the engine raised.
+        """
+        try:
+            while not all(choice.reported for choice in self.choices):
+                if patient:
+                    self._engine.wait(self._call)
+                elif not self._call.is_ready():
+                    yield None
+                    continue
+                for choice in self.choices:
+                    is_finished = choice.request.finished  # before its last part is looked for
+                    while choice.builder.parts:
+                        text, records = choice.builder.parts.popleft()
+                        yield choice, text, records
+                    if is_finished and not choice.reported:
+                        if choice.request.error is not None:
+                            raise choice.request.error
+                        choice.reported = True
+                        yield choice, "", []
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop writing; the slots are free for others at once."""
+        self._engine.cancel(self._call)
+
+    @property
+    def usage(self) -> CompletionUsage:
+        """The tokens of all prompts and choices so far."""
+        requests = [choice.request for choice in self.choices]
+        prompt = sum(len(choice.prompt) for choice in self.choices[:: self._options.n])
+        completion = sum(request.n_generated for request in requests)
+        usage: CompletionUsage = {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {
+                "cached_tokens": sum(request.n_reused for request in requests[:: self._options.n])
+            },
+        }
+        if drafted := sum(request.n_drafted for request in requests):
+            accepted = sum(request.n_accepted for request in requests)
+            usage["completion_tokens_details"] = {
+                "accepted_prediction_tokens": accepted,
+                "rejected_prediction_tokens": drafted - accepted,
+            }
+        return usage
+
+    def logprobs(self, records: Sequence[TokenRecord], base: int) -> CompletionLogprobs | None:
+        """Shape log-probabilities as OpenAI does.
+
+        Args:
+            records: The tokens.
+            base: Characters of the text that come before the first generated one.
+        """
+        if self._options.logprobs is None:
+            return None
+        name = self._pieces.name
+        return {
+            "text_offset": [base + record.offset for record in records],
+            "token_logprobs": [record.logprob for record in records],
+            "tokens": [name(record.token) for record in records],
+            "top_logprobs": [
+                None if record.top is None else _named(record, name) for record in records
+            ],
+        }
+
+    def chat_logprob(self, record: TokenRecord) -> dict[str, Any]:
+        """Shape the log-probability of a token as OpenAI's chats do."""
+        piece, name = self._pieces[record.token][0], self._pieces.name(record.token)
+        top = [
+            {"token": self._pieces.name(token), "logprob": logprob,
+             "bytes": list(self._pieces[token][0])}
+            for token, logprob in record.top or ()
+        ]  # fmt: skip
+        return {
+            "token": name, "logprob": record.logprob, "bytes": list(piece), "top_logprobs": top,
+        }  # fmt: skip
+
+    def echoed(self, choice: Choice) -> list[TokenRecord]:
+        """The tokens of the prompt, with the places of their texts."""
+        lengths = [len(self._pieces.name(record.token)) for record in choice.prompt_records]
+        # Some tokenizers put a space in front, which is in the first token and not in the text.
+        added = max(0, sum(lengths) - len(choice.prompt_text))
+        ends = itertools.accumulate(lengths, initial=0)
+        return [
+            record._replace(offset=max(0, end - added))
+            for record, end in zip(choice.prompt_records, ends, strict=False)
+        ]
+
+
+def _named(record: TokenRecord, name: Callable[[int], str]) -> dict[str, float]:
+    named: dict[str, float] = {}
+    for token, logprob in record.top or ():
+        named.setdefault(name(token), logprob)  # of tokens that read alike the likelier one
+    if record.logprob is not None:
+        named.setdefault(name(record.token), record.logprob)
+    return named
+
+
+def _as_list(hooks: Any, kind: Any) -> Any:
+    if hooks is None or (isinstance(hooks, list) and not hooks):
+        return None
+    listed = hooks if isinstance(hooks, list) else [hooks]
+    if not all(map(callable, listed)):
+        raise InvalidArgumentError(
+            f"logits processors and stopping criteria must be callable, and {hooks!r} is not"
+        )
+    return hooks if isinstance(hooks, kind) else kind(listed)
