@@ -53,7 +53,7 @@ def compare(llm: Llama, inputs: list[str], rounds: int) -> None:
     n_tokens = sum(map(len, prompts))
     ratios, singles = [], []
     for _ in range(rounds):
-        bare = seconds(lambda: bare_calls(llm._embedder, prompts))
+        bare = seconds(lambda: bare_calls(llm.embeddings.embedder, prompts))
         together = seconds(lambda: llm.embed(inputs))
         alone = seconds(lambda: [llm.embed(text) for text in inputs[:32]])
         ratios.append(bare / together)

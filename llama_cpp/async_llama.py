@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
+from .chat.formats.handlers import handler_arguments
+from .chat.options import ChatOptions, Messages, ToolChoice, Tools
+from .constraints.gbnf import LlamaGrammar
 from .generation.measures import Perplexity, Score
+from .generation.options import CompletionOptions, LogitsProcessors, StoppingCriterias
+from .generation.prompts import Prompt
 from .llama import Llama
 from .llama_types import (
     CreateChatCompletionResponse,
@@ -19,16 +23,14 @@ from .llama_types import (
     CreateCompletionStreamResponse,
     CreateEmbeddingResponse,
 )
+from .sampling.options import FurtherSamplingOptions
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
 T = TypeVar("T")
 
 __all__ = ["AsyncLlama"]
-
-_COMPLETION = inspect.signature(Llama.create_completion)
-_CHAT_COMPLETION = inspect.signature(Llama.create_chat_completion)
 
 
 class AsyncLlama:
@@ -49,8 +51,80 @@ class AsyncLlama:
         # A thread waits for each call; one of them steps for all.
         self._threads = ThreadPoolExecutor(max_workers=1024, thread_name_prefix="llama")
 
+    @overload
     async def create_completion(
-        self, prompt: Any, *args: Any, stream: bool = False, **kwargs: Any
+        self,
+        prompt: Prompt,
+        suffix: str | None = None,
+        max_tokens: int | None = 16,
+        temperature: float = 0.8,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        logprobs: int | None = None,
+        echo: bool = False,
+        stop: str | list[str] | None = ...,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        repeat_penalty: float = 1.0,
+        top_k: int = 40,
+        stream: Literal[False] = False,
+        seed: int | None = None,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        stopping_criteria: StoppingCriterias = None,
+        logits_processor: LogitsProcessors = None,
+        grammar: LlamaGrammar | str | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
+        *,
+        n: int = 1,
+        stream_options: Mapping[str, Any] | None = None,
+        lora: Mapping[str, float] | None = None,
+        **sampling: Unpack[FurtherSamplingOptions],
+    ) -> CreateCompletionResponse: ...
+    @overload
+    async def create_completion(
+        self, prompt: Prompt, *, stream: Literal[True], **options: Unpack[CompletionOptions]
+    ) -> AsyncIterator[CreateCompletionStreamResponse]: ...
+    @overload
+    async def create_completion(
+        self, prompt: Prompt, *, stream: bool, **options: Unpack[CompletionOptions]
+    ) -> CreateCompletionResponse | AsyncIterator[CreateCompletionStreamResponse]: ...
+    async def create_completion(
+        self,
+        prompt: Prompt,
+        suffix: str | None = None,
+        max_tokens: int | None = 16,
+        temperature: float = 0.8,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        logprobs: int | None = None,
+        echo: bool = False,
+        stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        repeat_penalty: float = 1.0,
+        top_k: int = 40,
+        stream: bool = False,
+        seed: int | None = None,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        stopping_criteria: StoppingCriterias = None,
+        logits_processor: LogitsProcessors = None,
+        grammar: LlamaGrammar | str | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
+        *,
+        n: int = 1,
+        stream_options: Mapping[str, Any] | None = None,
+        lora: Mapping[str, float] | None = None,
+        **sampling: Unpack[FurtherSamplingOptions],
     ) -> CreateCompletionResponse | AsyncIterator[CreateCompletionStreamResponse]:
         """Complete a prompt: see ``Llama.create_completion``, whose arguments it takes.
 
@@ -60,16 +134,118 @@ class AsyncLlama:
         Raises:
             Exception: What ``Llama.create_completion`` raises.
         """
-        arguments = _bound(_COMPLETION, self.llama, prompt, *args, **kwargs)
-        result: (
-            CreateCompletionResponse | AsyncIterator[CreateCompletionStreamResponse]
-        ) = await self._run(lambda: self.llama._completion(**arguments), stream)
+        completions = self.llama.completions
+        params = completions.params(
+            suffix=suffix, max_tokens=max_tokens, temperature=temperature,
+            top_p=top_p, min_p=min_p, typical_p=typical_p, logprobs=logprobs,
+            echo=echo, stop=stop, frequency_penalty=frequency_penalty,
+            presence_penalty=presence_penalty, repeat_penalty=repeat_penalty,
+            top_k=top_k, seed=seed, tfs_z=tfs_z, mirostat_mode=mirostat_mode,
+            mirostat_tau=mirostat_tau, mirostat_eta=mirostat_eta, model=model,
+            stopping_criteria=stopping_criteria, logits_processor=logits_processor,
+            grammar=grammar, logit_bias=logit_bias, n=n,
+            stream_options=stream_options, lora=lora, **sampling,
+        )  # fmt: skip
+        result: CreateCompletionResponse | AsyncIterator[CreateCompletionStreamResponse]
+        result = await self._run(lambda: completions.job(prompt, params), stream)
         return result
 
     __call__ = create_completion
 
+    @overload
     async def create_chat_completion(
-        self, messages: Any, *args: Any, stream: bool = False, **kwargs: Any
+        self,
+        messages: Messages,
+        functions: Tools = None,
+        function_call: ToolChoice = None,
+        tools: Tools = None,
+        tool_choice: ToolChoice = None,
+        temperature: float = 0.2,
+        top_p: float = 0.95,
+        top_k: int = 40,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        stream: Literal[False] = False,
+        stop: str | list[str] | None = ...,
+        seed: int | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        repeat_penalty: float = 1.0,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        logits_processor: LogitsProcessors = None,
+        grammar: LlamaGrammar | str | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        *,
+        n: int = 1,
+        stream_options: Mapping[str, Any] | None = None,
+        max_completion_tokens: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        enable_thinking: bool | None = None,
+        reasoning_format: str | None = None,
+        continue_final_message: bool | Literal["content", "reasoning_content"] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        parse_special: bool = False,
+        lora: Mapping[str, float] | None = None,
+        **sampling: Unpack[FurtherSamplingOptions],
+    ) -> CreateChatCompletionResponse: ...
+    @overload
+    async def create_chat_completion(
+        self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
+    ) -> AsyncIterator[CreateChatCompletionStreamResponse]: ...
+    @overload
+    async def create_chat_completion(
+        self, messages: Messages, *, stream: bool, **options: Unpack[ChatOptions]
+    ) -> CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]: ...
+    async def create_chat_completion(
+        self,
+        messages: Messages,
+        functions: Tools = None,
+        function_call: ToolChoice = None,
+        tools: Tools = None,
+        tool_choice: ToolChoice = None,
+        temperature: float = 0.2,
+        top_p: float = 0.95,
+        top_k: int = 40,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        stream: bool = False,
+        stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
+        seed: int | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        repeat_penalty: float = 1.0,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        logits_processor: LogitsProcessors = None,
+        grammar: LlamaGrammar | str | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        *,
+        n: int = 1,
+        stream_options: Mapping[str, Any] | None = None,
+        max_completion_tokens: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        enable_thinking: bool | None = None,
+        reasoning_format: str | None = None,
+        continue_final_message: bool | Literal["content", "reasoning_content"] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        parse_special: bool = False,
+        lora: Mapping[str, float] | None = None,
+        **sampling: Unpack[FurtherSamplingOptions],
     ) -> CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]:
         """Answer a conversation: see ``Llama.create_chat_completion``, whose arguments it takes.
 
@@ -79,16 +255,35 @@ class AsyncLlama:
         Raises:
             Exception: What ``Llama.create_chat_completion`` raises.
         """
-        arguments = _bound(_CHAT_COMPLETION, self.llama, messages, *args, **kwargs)
+        chats = self.llama.chats
+        params = chats.params(
+            functions=functions, function_call=function_call, tools=tools,
+            tool_choice=tool_choice, temperature=temperature, top_p=top_p,
+            top_k=top_k, min_p=min_p, typical_p=typical_p, stop=stop, seed=seed,
+            response_format=response_format, max_tokens=max_tokens,
+            presence_penalty=presence_penalty, frequency_penalty=frequency_penalty,
+            repeat_penalty=repeat_penalty, tfs_z=tfs_z, mirostat_mode=mirostat_mode,
+            mirostat_tau=mirostat_tau, mirostat_eta=mirostat_eta, model=model,
+            logits_processor=logits_processor, grammar=grammar, logit_bias=logit_bias,
+            logprobs=logprobs, top_logprobs=top_logprobs, n=n,
+            stream_options=stream_options,
+            max_completion_tokens=max_completion_tokens,
+            parallel_tool_calls=parallel_tool_calls, enable_thinking=enable_thinking,
+            reasoning_format=reasoning_format,
+            continue_final_message=continue_final_message,
+            chat_template_kwargs=chat_template_kwargs, parse_special=parse_special,
+            lora=lora, **sampling,
+        )  # fmt: skip
 
         def prepare() -> Job:
-            if self.llama._handler() is not None:
-                return HandledJob(partial(self.llama.create_chat_completion, **arguments))
-            return self.llama._chat(**arguments)
+            if (handler := chats.handler) is None:
+                return chats.job(messages, params)
+            return HandledJob(
+                partial(handler, llama=self.llama, messages=messages, **handler_arguments(params))
+            )
 
-        result: (
-            CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]
-        ) = await self._run(prepare, stream)
+        result: CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]
+        result = await self._run(prepare, stream)
         return result
 
     async def create_embedding(self, *args: Any, **kwargs: Any) -> CreateEmbeddingResponse:
@@ -113,7 +308,7 @@ class AsyncLlama:
         Raises:
             Exception: What ``Llama.score`` raises.
         """
-        result: list[Score] = await self._wait(lambda: self.llama._scoring(*args, **kwargs))
+        result: list[Score] = await self._wait(lambda: self.llama.measures.scoring(*args, **kwargs))
         return result
 
     async def perplexity(self, *args: Any, **kwargs: Any) -> Perplexity:
@@ -122,7 +317,9 @@ class AsyncLlama:
         Raises:
             Exception: What ``Llama.perplexity`` raises.
         """
-        result: Perplexity = await self._wait(lambda: self.llama._perplexing(*args, **kwargs))
+        result: Perplexity = await self._wait(
+            lambda: self.llama.measures.perplexity(*args, **kwargs)
+        )
         return result
 
     async def close(self) -> None:
@@ -159,16 +356,6 @@ class AsyncLlama:
                 yield chunk
         finally:
             job.cancel()
-
-
-def _bound(signature: inspect.Signature, *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """All arguments of a method of ``Llama`` by name, but for those that are ours."""
-    bound = signature.bind(*args, **kwargs)
-    bound.apply_defaults()
-    arguments = {**bound.arguments, **bound.arguments["sampling"]}
-    for name in ("self", "stream", "sampling"):
-        del arguments[name]
-    return arguments
 
 
 class Waitable(Protocol):

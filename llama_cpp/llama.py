@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator as GeneratorType
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import llama_cpp as raw
-from ._internals import LlamaContext, LlamaModel
-from ._llama_adapters import DEFAULT
-from ._llama_measures import LlamaMeasures
 from ._logger import set_verbose
+from .cache.active_cache import ActiveCache
+from .cache.fingerprint import Fingerprints
+from .chat.chats import Chats
+from .chat.formats.handlers import handler_arguments
+from .chat.openai_objects import openai_shape
+from .chat.options import ChatOptions, Messages, ToolChoice, Tools
 from .chat.templates import Templates
 from .constraints.gbnf import LlamaGrammar
+from .embeddings.embedding import Embeddings
 from .engine import Engine
+from .engine.slots import shared_prefix
 from .engine.speculative.draft_model import MTP, drafter_of
 from .engine.speculative.prompt_lookup import LlamaDraftModel
-from .generation.completion import CompletionJob
-from .generation.generator import Generator, Options, Run
-from .generation.manual_sequence import SequenceZero
+from .errors import VocabularyOnlyError
+from .generation.completions import Completions
+from .generation.generator import Generator
+from .generation.manual_sequence import ManualSequence
+from .generation.measures import Perplexity, Score
+from .generation.options import CompletionOptions, LogitsProcessors, StoppingCriterias
 from .generation.prompts import Prompt, Prompts
-from .gguf.progress import progress_callback
-from .handles.threadpool import POLL, Threadpool
+from .generation.scoring import Measures, Part
+from .generation.states import States
+from .handles import LoraAdapter
+from .handles.footprint import MemoryUse, memory_use
+from .handles.threadpool import POLL
+from .handles.token_sampler import TokenSampler
 from .llama_tokenizer import BaseLlamaTokenizer, LlamaTokenizer
 from .llama_types import CreateCompletionResponse, CreateCompletionStreamResponse
-from .models.fit import fit
-from .models.params import ModelParams, context_params
+from .models.adapters import DEFAULT, ModelAdapters, Path, default_adapters
+from .models.address import ModelAddress
+from .models.loading import load_model, make_context
+from .models.params import ContextParams, ModelParams, arguments_of
 from .sampling.chain import Ends
-from .sampling.options import NAMED, SamplingOptions, sampling_params
+from .sampling.defaults import SamplingDefaults
+from .sampling.logprobs import log_softmax
+from .sampling.options import FurtherSamplingOptions
+from .sampling.params import SamplingParams
 from .text import Pieces
 from .validation.numbers import integer
 
@@ -47,10 +65,12 @@ from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor
 from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList  # isort: skip
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    import numpy as np
+    import numpy.typing as npt
+    from typing_extensions import Self, Unpack
 
 
-class Llama(LlamaMeasures):
+class Llama:
     """A model that runs in this process.
 
     Any number of threads may call one ``Llama``. With ``n_parallel`` > 1 their requests are
@@ -183,87 +203,139 @@ class Llama(LlamaMeasures):
         memory_limit: int | None = None,
         **kwargs: Any,
     ) -> None:
-        arguments = {k: v for k, v in locals().items() if k not in ("self", "kwargs", "__class__")}
-        self._arguments = {**arguments, **kwargs}
         if kwargs:
             names = ", ".join(sorted(kwargs))
             warnings.warn(f"Llama does not know these arguments: {names}", stacklevel=2)
         set_verbose(verbose)
-        self.verbose = verbose
-        self.model_path = os.fspath(model_path)
-        self.chat_format, self.chat_handler = chat_format, chat_handler
-        self.draft_model = draft_model
-        self.spm_infill = spm_infill
-        self.last_n_tokens_size = last_n_tokens_size
-        self.lora_base, self.lora_scale, self.lora_path = lora_base, lora_scale, lora_path
-        self.n_batch = n_batch
-        self._vocab_only = vocab_only
-        self.cache = None
-        self._chat_handlers: dict[str, Callable[..., Any]] = {}
-        self._special_texts = None
-        self.set_seed(seed)
         if numa:
             raw.llama_numa_init(1 if numa is True else integer("numa", numa, 0, 4))
-        model_params = ModelParams(
+        given = ModelParams(
             n_gpu_layers=n_gpu_layers, split_mode=split_mode, main_gpu=main_gpu,
             tensor_split=tensor_split, vocab_only=vocab_only, use_mmap=use_mmap,
-            use_mlock=use_mlock, kv_overrides=kv_overrides, progress=progress_callback(progress),
-            load_mtp=draft_model == MTP,
+            use_mlock=use_mlock, kv_overrides=kv_overrides,
         )  # fmt: skip
-        self.model_params = model_params.struct
-        sized = partial(
-            context_params, n_parallel=n_parallel, n_batch=n_batch, n_ubatch=n_ubatch,
-            n_threads=n_threads, n_threads_batch=n_threads_batch, logits_all=logits_all,
-            embedding=embedding, flash_attn=flash_attn, rope_scaling_type=rope_scaling_type,
-            pooling_type=pooling_type, attention_type=attention_type,
-            rope_freq_base=rope_freq_base, rope_freq_scale=rope_freq_scale,
-            yarn_ext_factor=yarn_ext_factor, yarn_attn_factor=yarn_attn_factor,
-            yarn_beta_fast=yarn_beta_fast, yarn_beta_slow=yarn_beta_slow,
-            yarn_orig_ctx=yarn_orig_ctx, offload_kqv=offload_kqv, op_offload=op_offload,
-            swa_full=swa_full, no_perf=no_perf, type_k=type_k, type_v=type_v,
-            drafts=draft_model is not None,
+        wanted = ContextParams(
+            n_ctx=n_ctx, n_parallel=n_parallel, n_batch=n_batch, n_ubatch=n_ubatch,
+            n_threads=n_threads, n_threads_batch=n_threads_batch,
+            rope_scaling_type=rope_scaling_type, pooling_type=pooling_type,
+            attention_type=attention_type, rope_freq_base=rope_freq_base,
+            rope_freq_scale=rope_freq_scale, yarn_ext_factor=yarn_ext_factor,
+            yarn_attn_factor=yarn_attn_factor, yarn_beta_fast=yarn_beta_fast,
+            yarn_beta_slow=yarn_beta_slow, yarn_orig_ctx=yarn_orig_ctx, logits_all=logits_all,
+            embedding=embedding, offload_kqv=offload_kqv, flash_attn=flash_attn,
+            op_offload=op_offload, swa_full=swa_full, no_perf=no_perf, type_k=type_k,
+            type_v=type_v, poll=poll, context_shift=context_shift, memory_limit=memory_limit,
         )  # fmt: skip
-        if not vocab_only:
-            n_ctx = fit(self.model_path, model_params, n_ctx, memory_limit, sized)
-        self._model: LlamaModel = model_params.load(
-            lambda params: LlamaModel(path_model=self.model_path, params=params, verbose=verbose)
-        )
-        self._n_vocab = self._model.n_vocab()
-        self.tokenizer_ = tokenizer or LlamaTokenizer(self)
-        self.metadata = self._model.metadata()
-        self._templates = Templates(self._model.vocab_handle, self.metadata, chat_template)
-        if chat_format is None and chat_handler is None:
-            self.chat_format = self._templates.default_format
-        self._prompts = Prompts(self._model.vocab_handle, self.tokenizer_, spm_infill=spm_infill)
-        if vocab_only:
-            return
-        self.context_params = sized(
-            n_ctx=n_ctx,
-            n_ctx_train=self._model.n_ctx_train(),
-            has_encoder=self._model.handle.has_encoder,
-            has_state=self._model.handle.is_recurrent or self._model.handle.is_hybrid,
-        )
-        threads = (self.context_params.n_threads, self.context_params.n_threads_batch)
-        pools = [Threadpool(n_threads, poll) for n_threads in dict.fromkeys(threads)]
-        self._ctx = LlamaContext(model=self._model, params=self.context_params, verbose=verbose)
-        self._ctx.handle.attach_threadpools(pools[0], pools[-1])
-        self._adapters = {}
-        if lora_path is not None:
-            self.load_lora(DEFAULT, lora_path)
+        self.model_path = os.fspath(model_path)
+        self.verbose = verbose
+        self.n_batch = n_batch
+        self.spm_infill = spm_infill
+        self.last_n_tokens_size = last_n_tokens_size
+        self.draft_model = draft_model
+        self.lora_base, self.lora_scale, self.lora_path = lora_base, lora_scale, lora_path
+        # What a pickle holds: it loads the model anew.
+        self._arguments: dict[str, Any] = {
+            **arguments_of(given), **arguments_of(wanted), **kwargs, "model_path": self.model_path,
+            "seed": seed, "last_n_tokens_size": last_n_tokens_size, "lora_base": lora_base,
+            "lora_scale": lora_scale, "lora_path": lora_path, "numa": numa,
+            "chat_format": chat_format, "chat_handler": chat_handler, "draft_model": draft_model,
+            "tokenizer": tokenizer, "spm_infill": spm_infill, "verbose": verbose,
+            "chat_template": chat_template, "progress": progress,
+        }  # fmt: skip
+        self.sampling_defaults = SamplingDefaults(seed, last_n_tokens_size)
+        self._model, self.model_params, context_params = load_model(
+            self.model_path, given, wanted, drafts=draft_model is not None,
+            load_mtp=draft_model == MTP, progress=progress, verbose=verbose,
+        )  # fmt: skip
         vocab = self._model.vocab_handle
-        self._engine = Engine(
-            self._ctx.handle,
+        self._n_vocab = vocab.n_tokens
+        self.metadata = self._model.metadata()
+        self.tokenizer_ = tokenizer or LlamaTokenizer(self)
+        templates = Templates(vocab, self.metadata, chat_template)
+        if chat_format is None and chat_handler is None:
+            chat_format = templates.default_format
+        self._vocab_only = context_params is None
+        if context_params is None:
+            return
+        self.context_params = context_params
+        self._ctx = make_context(self._model, context_params, poll=poll, verbose=verbose)
+        context = self._ctx.handle
+        adapters = {} if lora_path is None else {DEFAULT: LoraAdapter(context.model, lora_path)}
+        self.engine = Engine(
+            context,
             Ends(vocab.is_eog),
             context_shift=context_shift,
-            drafter=drafter_of(draft_model, self._ctx.handle),
-            adapters=self._adapter_set({DEFAULT: lora_scale} if self._adapters else {}),
+            drafter=drafter_of(draft_model, context),
+            adapters=default_adapters(adapters, lora_scale),
         )
-        self._zero = SequenceZero(self._engine, self._ctx.handle, logits_all=logits_all)
-        self._generator = Generator(self._engine, self._model.handle, Pieces(vocab.token_to_piece))
-        self._sampler = None
+        fingerprints = Fingerprints(context)
+        prompts = Prompts(vocab, self.tokenizer_, spm_infill=spm_infill)
+        defaults = self.sampling_defaults
+        self.prompt_cache = ActiveCache(self.engine, fingerprints)
+        self.adapters = ModelAdapters(self.engine, fingerprints, adapters)
+        generator = Generator(
+            self.engine, context.model, Pieces(vocab.token_to_piece), self.prompt_cache
+        )
+        self.completions = Completions(generator, prompts, self.adapters, defaults, self.model_path)
+        self.chats = Chats(
+            generator,
+            templates,
+            self.adapters,
+            defaults,
+            self.model_path,
+            chat_format,
+            chat_handler,
+        )
+        self.embeddings = Embeddings(self.engine, self.metadata, self.model_path, poll)
+        self.measures = Measures(generator, prompts)
+        self.sequence = ManualSequence(self.engine, context, logits_all=logits_all)
+        self.states = States(self.engine, self.sequence, fingerprints, defaults)
+        self._sampler: TokenSampler | None = None
 
-    # Completion.
+    # Completions.
 
+    @overload
+    def create_completion(
+        self,
+        prompt: Prompt,
+        suffix: str | None = None,
+        max_tokens: int | None = 16,
+        temperature: float = 0.8,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        logprobs: int | None = None,
+        echo: bool = False,
+        stop: str | list[str] | None = ...,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        repeat_penalty: float = 1.0,
+        top_k: int = 40,
+        stream: Literal[False] = False,
+        seed: int | None = None,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        stopping_criteria: StoppingCriterias = None,
+        logits_processor: LogitsProcessors = None,
+        grammar: LlamaGrammar | str | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
+        *,
+        n: int = 1,
+        stream_options: Mapping[str, Any] | None = None,
+        lora: Mapping[str, float] | None = None,
+        **sampling: Unpack[FurtherSamplingOptions],
+    ) -> CreateCompletionResponse: ...
+    @overload
+    def create_completion(
+        self, prompt: Prompt, *, stream: Literal[True], **options: Unpack[CompletionOptions]
+    ) -> Iterator[CreateCompletionStreamResponse]: ...
+    @overload
+    def create_completion(
+        self, prompt: Prompt, *, stream: bool, **options: Unpack[CompletionOptions]
+    ) -> CreateCompletionResponse | Iterator[CreateCompletionStreamResponse]: ...
     def create_completion(
         self,
         prompt: Prompt,
@@ -287,15 +359,15 @@ class Llama(LlamaMeasures):
         mirostat_tau: float = 5.0,
         mirostat_eta: float = 0.1,
         model: str | None = None,
-        stopping_criteria: Any = None,
-        logits_processor: Any = None,
+        stopping_criteria: StoppingCriterias = None,
+        logits_processor: LogitsProcessors = None,
         grammar: LlamaGrammar | str | None = None,
         logit_bias: Mapping[Any, float] | None = None,
         *,
         n: int = 1,
         stream_options: Mapping[str, Any] | None = None,
         lora: Mapping[str, float] | None = None,
-        **sampling: Unpack[SamplingOptions],
+        **sampling: Unpack[FurtherSamplingOptions],
     ) -> CreateCompletionResponse | Iterator[CreateCompletionStreamResponse]:
         """Complete a prompt.
 
@@ -340,67 +412,905 @@ class Llama(LlamaMeasures):
             InvalidArgumentError: An argument is out of range.
             GrammarError: The grammar does not parse.
         """
-        arguments = {k: v for k, v in locals().items() if k not in ("self", "stream", "sampling")}
-        job = self._completion(**arguments, **sampling)
+        params = self.completions.params(
+            suffix=suffix, max_tokens=max_tokens, temperature=temperature, top_p=top_p,
+            min_p=min_p, typical_p=typical_p, logprobs=logprobs, echo=echo, stop=stop,
+            frequency_penalty=frequency_penalty, presence_penalty=presence_penalty,
+            repeat_penalty=repeat_penalty, top_k=top_k, seed=seed, tfs_z=tfs_z,
+            mirostat_mode=mirostat_mode, mirostat_tau=mirostat_tau, mirostat_eta=mirostat_eta,
+            model=model, stopping_criteria=stopping_criteria, logits_processor=logits_processor,
+            grammar=grammar, logit_bias=logit_bias, n=n, stream_options=stream_options,
+            lora=lora, **sampling,
+        )  # fmt: skip
+        job = self.completions.job(prompt, params)
         return job.chunks() if stream else job.result()
 
-    __call__ = create_completion
+    if TYPE_CHECKING:
+        __call__ = create_completion
+    else:
 
-    def completion_job(self, prompt: Prompt, **given: Any) -> CompletionJob:
-        """Make the call of ``create_completion``, which begins when it is asked to.
+        def __call__(
+            self,
+            prompt: Prompt,
+            suffix: str | None = None,
+            max_tokens: int | None = 16,
+            temperature: float = 0.8,
+            top_p: float = 0.95,
+            min_p: float = 0.05,
+            typical_p: float = 1.0,
+            logprobs: int | None = None,
+            echo: bool = False,
+            stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
+            frequency_penalty: float = 0.0,
+            presence_penalty: float = 0.0,
+            repeat_penalty: float = 1.0,
+            top_k: int = 40,
+            stream: bool = False,
+            seed: int | None = None,
+            tfs_z: float = 1.0,
+            mirostat_mode: int = 0,
+            mirostat_tau: float = 5.0,
+            mirostat_eta: float = 0.1,
+            model: str | None = None,
+            stopping_criteria: StoppingCriterias = None,
+            logits_processor: LogitsProcessors = None,
+            grammar: LlamaGrammar | str | None = None,
+            logit_bias: Mapping[Any, float] | None = None,
+            *,
+            n: int = 1,
+            stream_options: Mapping[str, Any] | None = None,
+            lora: Mapping[str, float] | None = None,
+            **sampling: Unpack[FurtherSamplingOptions],
+        ) -> CreateCompletionResponse | Iterator[CreateCompletionStreamResponse]:
+            """Complete a prompt: see ``create_completion``."""
+            return self.create_completion(
+                prompt,
+                suffix=suffix, max_tokens=max_tokens, temperature=temperature, top_p=top_p,
+                min_p=min_p, typical_p=typical_p, logprobs=logprobs, echo=echo, stop=stop,
+                frequency_penalty=frequency_penalty, presence_penalty=presence_penalty,
+                repeat_penalty=repeat_penalty, top_k=top_k, seed=seed, tfs_z=tfs_z,
+                mirostat_mode=mirostat_mode, mirostat_tau=mirostat_tau, mirostat_eta=mirostat_eta,
+                model=model, stopping_criteria=stopping_criteria, logits_processor=logits_processor,
+                grammar=grammar, logit_bias=logit_bias, n=n, stream_options=stream_options,
+                lora=lora, **sampling,
+                stream=stream,
+            )  # fmt: skip
 
-        For servers, which wait for many calls at once.
+    # Chats.
+
+    @overload
+    def create_chat_completion(
+        self,
+        messages: Messages,
+        functions: Tools = None,
+        function_call: ToolChoice = None,
+        tools: Tools = None,
+        tool_choice: ToolChoice = None,
+        temperature: float = 0.2,
+        top_p: float = 0.95,
+        top_k: int = 40,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        stream: Literal[False] = False,
+        stop: str | list[str] | None = ...,
+        seed: int | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        repeat_penalty: float = 1.0,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        logits_processor: LogitsProcessors = None,
+        grammar: LlamaGrammar | str | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        *,
+        n: int = 1,
+        stream_options: Mapping[str, Any] | None = None,
+        max_completion_tokens: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        enable_thinking: bool | None = None,
+        reasoning_format: str | None = None,
+        continue_final_message: bool | Literal["content", "reasoning_content"] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        parse_special: bool = False,
+        lora: Mapping[str, float] | None = None,
+        **sampling: Unpack[FurtherSamplingOptions],
+    ) -> CreateChatCompletionResponse: ...
+    @overload
+    def create_chat_completion(
+        self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
+    ) -> Iterator[CreateChatCompletionStreamResponse]: ...
+    @overload
+    def create_chat_completion(
+        self, messages: Messages, *, stream: bool, **options: Unpack[ChatOptions]
+    ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]: ...
+    def create_chat_completion(
+        self,
+        messages: Messages,
+        functions: Tools = None,
+        function_call: ToolChoice = None,
+        tools: Tools = None,
+        tool_choice: ToolChoice = None,
+        temperature: float = 0.2,
+        top_p: float = 0.95,
+        top_k: int = 40,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        stream: bool = False,
+        stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
+        seed: int | None = None,
+        response_format: Mapping[str, Any] | None = None,
+        max_tokens: int | None = None,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        repeat_penalty: float = 1.0,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        logits_processor: LogitsProcessors = None,
+        grammar: LlamaGrammar | str | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        *,
+        n: int = 1,
+        stream_options: Mapping[str, Any] | None = None,
+        max_completion_tokens: int | None = None,
+        parallel_tool_calls: bool | None = None,
+        enable_thinking: bool | None = None,
+        reasoning_format: str | None = None,
+        continue_final_message: bool | Literal["content", "reasoning_content"] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        parse_special: bool = False,
+        lora: Mapping[str, float] | None = None,
+        **sampling: Unpack[FurtherSamplingOptions],
+    ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
+        """Answer the last message of a conversation.
 
         Args:
-            prompt: A text, token ids, or a list of either.
-            **given: The other arguments, but for ``stream``.
+            messages: OpenAI's messages.
+            functions: The older form of ``tools``.
+            function_call: The older form of ``tool_choice``.
+            tools: What the model may call.
+            tool_choice: "auto"; "required" or ``{"type": "function", "function": {"name": ...}}``
+                admit nothing but a call, after thoughts; "none".
+            temperature: See ``create_completion``, as for those without a word here.
+            top_p: See there.
+            top_k: See there.
+            min_p: See there.
+            typical_p: See there.
+            stream: Whether to return an iterator of parts.
+            stop: Texts that end the reply.
+            seed: See there.
+            response_format: ``{"type": "json_object"}``, with a ``schema`` if wanted, or OpenAI's
+                ``json_schema``. What no grammar can say in a schema is an error, unless ``strict``
+                is False.
+            max_tokens: How many tokens at most; None: until the context is full.
+            presence_penalty: See there.
+            frequency_penalty: See there.
+            repeat_penalty: See there.
+            tfs_z: Without effect.
+            mirostat_mode: See there.
+            mirostat_tau: See there.
+            mirostat_eta: See there.
+            model: What the result says the model is.
+            logits_processor: Callables that change the logits.
+            grammar: What the reply has to look like.
+            logit_bias: Added to the logits, by token id.
+            logprobs: Whether to tell the log-probabilities of the tokens.
+            top_logprobs: And of how many likeliest ones.
+            n: How many replies.
+            stream_options: ``{"include_usage": True}`` adds a chunk with the usage.
+            max_completion_tokens: OpenAI's newer name of ``max_tokens``.
+            parallel_tool_calls: Whether one reply may have several calls.
+            enable_thinking: Whether the model is to think first, where its template knows of it;
+                None leaves that to the template.
+            reasoning_format: "auto", which is what None means, and "deepseek" put thoughts into
+                ``reasoning_content``; "none" leaves them in the content.
+            continue_final_message: Whether the last message, or its named part, is the beginning of
+                the reply. Only what is new is returned.
+            chat_template_kwargs: More variables for the template.
+            parse_special: Whether the texts of special tokens in messages stand for those tokens,
+                so that a message may end itself; else they are text.
+            lora: Scales of LoRA adapters by name (``load_lora``); None takes that of ``lora_path``.
+            **sampling: Further parameters: see ``SamplingParams``.
+
+        Returns:
+            OpenAI's chat completion object, or an iterator of its chunks. Closing the iterator
+            stops the generation.
+
+        Raises:
+            ChatTemplateError: The template does not parse, or does not take the messages.
+            GrammarError: The grammar or the schema cannot be used.
+            ContextWindowError: They do not fit into the context.
+            InvalidArgumentError: An argument is out of range, or they contradict each other.
         """
-        return self._completion(**{**_COMPLETION_DEFAULTS, **given, "prompt": prompt})
-
-    def _completion(
-        self,
-        prompt: Prompt,
-        *,
-        suffix: str | None,
-        max_tokens: int | None,
-        logprobs: int | None,
-        echo: bool,
-        stop: str | list[str] | None,
-        seed: int | None,
-        model: str | None,
-        stopping_criteria: Any,
-        logits_processor: Any,
-        grammar: LlamaGrammar | str | None,
-        n: int,
-        stream_options: Mapping[str, Any] | None,
-        lora: Mapping[str, float] | None,
-        tfs_z: float,
-        **sampling: Any,
-    ) -> CompletionJob:
-        known = {name: sampling.pop(name) for name in NAMED}
-        known["penalty_last_n"] = self.last_n_tokens_size
-        params = sampling_params(known, sampling, self._seed_for(seed))
-        generator = self._generating()
-        options = Options(
-            max_tokens, stop, logprobs, echo, n, grammar, logits_processor, stopping_criteria,
-            adapters=self._adapter_set(lora),
+        params = self.chats.params(
+            functions=functions, function_call=function_call, tools=tools,
+            tool_choice=tool_choice, temperature=temperature, top_p=top_p, top_k=top_k,
+            min_p=min_p, typical_p=typical_p, stop=stop, seed=seed,
+            response_format=response_format, max_tokens=max_tokens,
+            presence_penalty=presence_penalty, frequency_penalty=frequency_penalty,
+            repeat_penalty=repeat_penalty, tfs_z=tfs_z, mirostat_mode=mirostat_mode,
+            mirostat_tau=mirostat_tau, mirostat_eta=mirostat_eta, model=model,
+            logits_processor=logits_processor, grammar=grammar, logit_bias=logit_bias,
+            logprobs=logprobs, top_logprobs=top_logprobs, n=n, stream_options=stream_options,
+            max_completion_tokens=max_completion_tokens,
+            parallel_tool_calls=parallel_tool_calls, enable_thinking=enable_thinking,
+            reasoning_format=reasoning_format, continue_final_message=continue_final_message,
+            chat_template_kwargs=chat_template_kwargs, parse_special=parse_special, lora=lora,
+            **sampling,
         )  # fmt: skip
-        prompts = self._prompts.tokenize(prompt, suffix)
-        texts = self._prompts.texts(prompt) if echo else ()
-        # Without tokens for it, what comes after the text is all that a suffix can be.
-        ending = "" if suffix is None or self._prompts.can_fill_in else suffix
+        if (handler := self.chats.handler) is not None:
+            return handler(  # type: ignore[no-any-return]
+                llama=self, messages=messages, stream=stream, **handler_arguments(params)
+            )
+        return self.chats.answer(messages, params, None, stream=stream)
 
-        def start() -> Run:
-            self._recall(prompts[0], options.adapters)
-            return Run(generator, prompts, params, options, texts)
+    def create_chat_completion_openai_v1(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer like ``create_chat_completion``, with objects of the ``openai`` package.
 
-        return CompletionJob(
-            start,
-            self._keep,
-            model if model is not None else self.model_path,
-            ending,
-            include_usage=bool((stream_options or {}).get("include_usage")),
+        Args:
+            *args: Those of ``create_chat_completion``.
+            **kwargs: Likewise.
+
+        Raises:
+            LlamaError: The openai package is not installed.
+        """
+        shaped = openai_shape()
+        return shaped(self.create_chat_completion(*args, **kwargs), bool(kwargs.get("stream")))
+
+    @property
+    def chat_format(self) -> str | None:
+        """The name of the chat format."""
+        return self.chats.chat_format
+
+    @chat_format.setter
+    def chat_format(self, name: str | None) -> None:
+        self.chats.chat_format = name
+
+    @property
+    def chat_handler(self) -> Any:
+        """What turns messages into a completion, in place of the format."""
+        return self.chats.chat_handler
+
+    @chat_handler.setter
+    def chat_handler(self, handler: Any) -> None:
+        self.chats.chat_handler = handler
+
+    @property
+    def _chat_handlers(self) -> dict[str, Callable[..., Any]]:
+        return self.chats.handlers
+
+    # Embeddings.
+
+    def create_embedding(
+        self,
+        input: str | Sequence[Any],  # noqa: A002 - OpenAI's name
+        model: str | None = None,
+        *,
+        dimensions: int | None = None,
+        encoding_format: Literal["float", "base64"] = "float",
+        normalize: bool | int = False,
+    ) -> CreateEmbeddingResponse:
+        """Embed texts.
+
+        Args:
+            input: A text, a list of token ids, or a list of either.
+            model: What the result says the model is.
+            dimensions: Only so many first numbers of each vector, for models that were trained for
+                that (Matryoshka).
+            encoding_format: "base64" gives little-endian float32 numbers in base64.
+            normalize: See ``embed``; what ``dimensions`` leaves is scaled.
+
+        Returns:
+            OpenAI's embedding object.
+
+        Raises:
+            InvalidArgumentError: There is no text, or an argument is out of range.
+        """
+        return self.embeddings.create(
+            input,
+            model,
+            dimensions=dimensions,
+            encoding_format=encoding_format,
+            normalize=normalize,
         )
+
+    def embed(
+        self,
+        input: str | Sequence[Any],  # noqa: A002 - OpenAI's name
+        normalize: bool | int = False,
+        truncate: bool = True,
+        return_count: bool = False,
+    ) -> Any:
+        """Embed a text or a list of texts.
+
+        Many texts are computed in one batch. A model that generates can embed too, at the same
+        time: it gets a second context when it first does.
+
+        Args:
+            input: A text, a list of token ids, or a list of either.
+            normalize: True scales to Euclidean length 1; a number is llama.cpp's
+                ``--embd-normalize``.
+            truncate: Whether to cut texts that are too long, rather than raise.
+            return_count: Whether to return the number of tokens too.
+
+        Returns:
+            A list of floats per text, of lists per token where the model does not pool; for a
+            single text that alone. With ``return_count`` a tuple of it and the number of those
+            that were not cut off.
+
+        Raises:
+            InvalidArgumentError: There is no text, or one is too long.
+        """
+        return self.embeddings.embed(input, normalize, truncate, return_count)
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        top_n: int | None = None,
+        *,
+        return_documents: bool = False,
+        truncate: bool = True,
+    ) -> dict[str, Any]:
+        """Order documents by how well they answer a query.
+
+        Args:
+            query: The query.
+            documents: At least one.
+            top_n: Only so many of the best; None: all.
+            return_documents: Whether the results have the documents' texts.
+            truncate: Whether to cut pairs that are too long, rather than raise.
+
+        Returns:
+            ``model``, ``results`` and ``usage``. Each result has the ``index`` of a document, and
+            its ``relevance_score``, which is what the model gives: compare it with others of the
+            same model only. The best comes first.
+
+        Raises:
+            InvalidArgumentError: The model does not rank, or there is no document.
+        """
+        return self.embeddings.rerank(
+            query, documents, top_n, return_documents=return_documents, truncate=truncate
+        )
+
+    def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
+        """Score the labels of a classifier.
+
+        Args:
+            input: A text, a list of token ids, or a list of either.
+
+        Returns:
+            For each text a dict from label to score, the likeliest first; for a single text that
+            alone. The scores are what the model gives; labels without names are numbered.
+
+        Raises:
+            InvalidArgumentError: The model does not classify, or there is no text.
+        """
+        return self.embeddings.classify(input)
+
+    # How likely texts are.
+
+    def score(
+        self,
+        prompt: Part | Sequence[tuple[Part, Part]],
+        continuations: Part | Sequence[Part] | None = None,
+    ) -> list[Score]:
+        """Tell how likely continuations of a prompt are.
+
+        They are decoded together as far as there are sequences for them (``n_parallel``), and the
+        prompt is computed once.
+
+        A prompt and a continuation that are both texts are tokenized as one text, with the spaces
+        at the end of the prompt moved to the continuation, as lm-evaluation-harness does. What the
+        prompt alone has in common with that is given, and the rest is measured: if a token spans
+        the seam, it is measured as a whole. Token ids are taken as they are, and a text beside them
+        is tokenized on its own, a prompt with BOS where the model wants it.
+
+        Args:
+            prompt: A text or token ids; empty stands for the token that begins a text. Or, without
+                ``continuations``, pairs of a prompt and a continuation.
+            continuations: A text or token ids, or a list of either.
+
+        Returns:
+            One score for each continuation, in their order.
+
+        Raises:
+            ContextWindowError: A prompt does not fit into the context with its continuation.
+            InvalidArgumentError: A continuation is empty, an argument is of another type, or the
+                model does not continue texts.
+            TokenError: A token id is not in the vocabulary.
+        """
+        return self.measures.scoring(prompt, continuations).result()
+
+    def perplexity(
+        self, text: Part, *, n_ctx: int | None = None, stride: int | None = None
+    ) -> Perplexity:
+        """Tell how badly the model predicts a text, as ``llama-perplexity`` does.
+
+        The text is cut into chunks of ``n_ctx`` tokens, each begins with BOS if the model wants
+        one, and the second half of each is measured. Chunks are decoded together as far as there
+        are sequences for them (``n_parallel``).
+
+        Args:
+            text: A text, or token ids; what is left after the last whole chunk is not measured.
+            n_ctx: Tokens of a chunk; None takes 512, or as many as a sequence may have.
+            stride: Let each chunk begin so many tokens after the one before, and measure its last
+                ``stride`` tokens.
+
+        Raises:
+            InvalidArgumentError: The text is shorter than a chunk, an argument is out of range or
+                of another type, or the model does not continue texts.
+            TokenError: A token id is not in the vocabulary.
+        """
+        return self.measures.perplexity(text, n_ctx=n_ctx, stride=stride).result()
+
+    # Tokens.
+
+    def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
+        """Split a text into token ids.
+
+        Args:
+            text: UTF-8.
+            add_bos: Whether BOS comes first, where the model wants it.
+            special: Whether the text of special tokens stands for those tokens.
+
+        Raises:
+            TextError: The text is too long, or not Unicode.
+        """
+        return self.tokenizer_.tokenize(text, add_bos, special)
+
+    def detokenize(
+        self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False
+    ) -> bytes:
+        """Join token ids to the bytes of a text.
+
+        Args:
+            tokens: The ids.
+            prev_tokens: Those before; only Hugging Face's tokenizers need them.
+            special: Whether special tokens are part of the text.
+
+        Raises:
+            TokenError: An id is not in the vocabulary.
+        """
+        return self.tokenizer_.detokenize(tokens, prev_tokens=prev_tokens, special=special)
+
+    def tokenizer(self) -> LlamaTokenizer:
+        """The model's own tokenizer."""
+        return LlamaTokenizer(self)
+
+    def n_vocab(self) -> int:
+        """Tokens in the vocabulary: the width of a row of logits."""
+        return self._model.n_vocab()
+
+    def token_bos(self) -> int:
+        """The token that begins a text, or -1."""
+        return self._model.token_bos()
+
+    def token_eos(self) -> int:
+        """The token that ends a text, or -1."""
+        return self._model.token_eos()
+
+    def token_nl(self) -> int:
+        """The line feed, or -1."""
+        return self._model.token_nl()
+
+    # States and caches.
+
+    def save_state(self) -> LlamaState:
+        """Copy what sequence 0 holds.
+
+        Raises:
+            BusyError: A completion uses the sequence.
+        """
+        return self.states.save()
+
+    def load_state(self, state: LlamaState) -> None:
+        """Let sequence 0 hold what ``save_state`` copied.
+
+        Args:
+            state: Of this model, or of another ``Llama`` of the same file and parameters.
+
+        Raises:
+            StateError: It is damaged, or of another model; if only the engine notices that,
+                sequence 0 is empty then.
+            BusyError: A completion uses the sequence.
+        """
+        self.states.load(state)
+
+    def save_session(self, path: str | os.PathLike[str]) -> None:
+        """Write what sequence 0 holds to a file, for ``load_session``, in another process too.
+
+        A file that was there is replaced when the new one is complete, and not before.
+
+        Args:
+            path: Of the file.
+
+        Raises:
+            StateError: It cannot be written.
+            BusyError: A completion uses the sequence.
+        """
+        self.states.save_file(path)
+
+    def load_session(self, path: str | os.PathLike[str]) -> None:
+        """Let sequence 0 hold what ``save_session`` wrote.
+
+        Args:
+            path: Of the file.
+
+        Raises:
+            StateError: The file is damaged, no session, or of another model: the sequence is as
+                it was before.
+            BusyError: A completion uses the sequence.
+        """
+        self.states.load_file(path)
+
+    def set_cache(self, cache: BaseLlamaCache | None) -> None:
+        """Let completions begin from states in a cache, and keep theirs in it.
+
+        They are kept after a reply was handed out, so that it does not wait for that. What the
+        last replies left is in the cache of before when this returns.
+
+        Args:
+            cache: ``LlamaRAMCache()``, ``LlamaDiskCache(folder)`` or the like; None removes it.
+
+        Raises:
+            InvalidArgumentError: It is something else.
+        """
+        self.prompt_cache.set(cache)
+
+    @property
+    def cache(self) -> BaseLlamaCache | None:
+        """The cache of states; see ``set_cache``."""
+        store: BaseLlamaCache | None = self.prompt_cache.store
+        return store
+
+    @cache.setter
+    def cache(self, cache: BaseLlamaCache | None) -> None:
+        self.prompt_cache.set(cache)
+
+    # Adapters.
+
+    def load_lora(self, name: str, path: Path) -> None:
+        """Load a LoRA adapter, for calls with ``lora={name: scale}``.
+
+        Calls with different adapters are decoded in different steps, in turn. An activated LoRA
+        (aLoRA) counts from the place on where a prompt has its invocation: what comes before is
+        shared with calls without it.
+
+        Args:
+            name: What calls say.
+            path: A GGUF file.
+
+        Raises:
+            ModelLoadError: The file is no adapter, or one for another model.
+            InvalidArgumentError: There is one of that name.
+            ClosedError: The model is closed.
+        """
+        self.adapters.load(name, path)
+
+    def unload_lora(self, name: str) -> None:
+        """Free a LoRA adapter. Calls that use it end with ``ClosedError``.
+
+        Args:
+            name: That of ``load_lora``.
+
+        Raises:
+            InvalidArgumentError: There is none of that name.
+        """
+        self.adapters.unload(name)
+
+    def set_control_vector(
+        self,
+        vectors: Path | Mapping[Path, float] | None,
+        *,
+        first_layer: int = 1,
+        last_layer: int | None = None,
+    ) -> None:
+        """Add control vectors to the hidden states from now on.
+
+        What the sequences hold was computed without, and is forgotten.
+
+        Args:
+            vectors: A GGUF file as llama.cpp's cvector-generator writes it, or several with their
+                scales, which are added up; None for none.
+            first_layer: The first layer that they count in.
+            last_layer: The last one, included; None for the last that there is.
+
+        Raises:
+            ModelLoadError: A file holds no control vector.
+            InvalidArgumentError: It does not fit the model, or the layers are not in it.
+            BusyError: Texts are being generated.
+            ClosedError: The model is closed.
+        """
+        self.adapters.set_control_vector(vectors, first_layer=first_layer, last_layer=last_layer)
+
+    # Token by token, in sequence 0.
+
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens sequence 0 holds; assigning fewer forgets its end."""
+        return self.sequence.n_tokens
+
+    @n_tokens.setter
+    def n_tokens(self, count: int) -> None:
+        self.sequence.n_tokens = count
+
+    @property
+    def input_ids(self) -> npt.NDArray[np.intc]:
+        """The tokens of sequence 0: int32, shape (n_ctx,), 0 after the first ``n_tokens``."""
+        return self.sequence.input_ids
+
+    @input_ids.setter
+    def input_ids(self, ids: npt.NDArray[np.intc]) -> None:
+        self.sequence.assign_tokens([int(token) for token in ids])
+
+    @property
+    def _input_ids(self) -> npt.NDArray[np.intc]:
+        return self.input_ids[: self.n_tokens]
+
+    @property
+    def scores(self) -> npt.NDArray[np.single]:
+        """Logits by position of sequence 0: float32, shape (n_tokens, n_vocab).
+
+        They are made when read; without ``logits_all`` only the last row is filled.
+        """
+        return self.sequence.scores
+
+    @scores.setter
+    def scores(self, scores: npt.NDArray[np.single]) -> None:
+        self.sequence.scores = scores
+
+    @property
+    def _scores(self) -> npt.NDArray[np.single]:
+        return self.scores[: self.n_tokens]
+
+    @property
+    def eval_tokens(self) -> deque[int]:
+        """The tokens of sequence 0."""
+        return deque(self.sequence.tokens, maxlen=self.n_ctx())
+
+    @property
+    def eval_logits(self) -> deque[list[float]]:
+        """The logits of sequence 0: all of them with ``logits_all``, else the last ones."""
+        return self.sequence.eval_logits()
+
+    def logits(self) -> npt.NDArray[np.single]:
+        """A copy of the logits after the last token: float32, shape (n_vocab,).
+
+        Raises:
+            InvalidArgumentError: Nothing was evaluated.
+        """
+        return self.sequence.last_logits()
+
+    def reset(self) -> None:
+        """Forget sequence 0."""
+        self.sequence.reset()
+
+    def eval(self, tokens: Sequence[int]) -> None:
+        """Append tokens to sequence 0.
+
+        Args:
+            tokens: Their ids.
+
+        Raises:
+            ContextWindowError: They do not fit.
+            TokenError: An id is not in the vocabulary.
+            BusyError: A completion uses the sequence.
+        """
+        self.sequence.eval(tokens)
+
+    def sample(
+        self,
+        top_k: int = 40,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        temp: float = 0.8,
+        repeat_penalty: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_eta: float = 0.1,
+        mirostat_tau: float = 5.0,
+        penalize_nl: bool = True,
+        logits_processor: Any = None,
+        grammar: LlamaGrammar | None = None,
+        idx: int | None = None,
+    ) -> int:
+        """Choose the token after sequence 0; it is not appended.
+
+        Args:
+            top_k: As the others, see ``create_completion``.
+            top_p: See there.
+            min_p: See there.
+            typical_p: See there.
+            temp: The temperature.
+            repeat_penalty: See there.
+            frequency_penalty: See there.
+            presence_penalty: See there.
+            tfs_z: Without effect.
+            mirostat_mode: See there.
+            mirostat_eta: See there.
+            mirostat_tau: See there.
+            penalize_nl: Without effect.
+            logits_processor: Changes the logits.
+            grammar: What the text has to look like; it begins anew with every call.
+            idx: A position to sample after, in place of the last one; needs ``logits_all``.
+
+        Raises:
+            InvalidArgumentError: Nothing was evaluated, or an argument is out of range.
+        """
+        if self._sampler is not None:
+            return self.sequence.sample(self._sampler, logits_processor, idx)
+        with closing(self._init_sampler(
+            top_k, top_p, min_p, typical_p, temp, repeat_penalty, frequency_penalty,
+            presence_penalty, tfs_z, mirostat_mode, mirostat_eta, mirostat_tau, penalize_nl,
+            None, grammar,
+        )) as sampler:  # fmt: skip
+            return self.sequence.sample(sampler, logits_processor, idx)
+
+    def generate(
+        self,
+        tokens: Sequence[int],
+        top_k: int = 40,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        temp: float = 0.8,
+        repeat_penalty: float = 1.0,
+        reset: bool = True,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        penalize_nl: bool = True,
+        logits_processor: Any = None,
+        stopping_criteria: Any = None,
+        grammar: LlamaGrammar | None = None,
+    ) -> GeneratorType[int, Sequence[int] | None, None]:
+        """Yield tokens that follow, in sequence 0, without end.
+
+        What is sent into the generator is appended after the token just yielded.
+
+        Args:
+            tokens: What to go on from.
+            top_k: As the others, see ``create_completion``.
+            top_p: See there.
+            min_p: See there.
+            typical_p: See there.
+            temp: The temperature.
+            repeat_penalty: See there.
+            reset: Whether the tokens are the whole sequence, else its next part. What the
+                sequence already holds of them is not computed again.
+            frequency_penalty: See ``create_completion``.
+            presence_penalty: See there.
+            tfs_z: Without effect.
+            mirostat_mode: See ``create_completion``.
+            mirostat_tau: See there.
+            mirostat_eta: See there.
+            penalize_nl: Without effect.
+            logits_processor: Changes the logits.
+            stopping_criteria: Says when to stop.
+            grammar: What the text has to look like.
+
+        Raises:
+            ContextWindowError: The context is full.
+            InvalidArgumentError: There are no tokens, or an argument is out of range.
+        """
+
+        def sampler_for(history: Sequence[int]) -> TokenSampler:
+            return self._init_sampler(
+                top_k, top_p, min_p, typical_p, temp, repeat_penalty, frequency_penalty,
+                presence_penalty, tfs_z, mirostat_mode, mirostat_eta, mirostat_tau, penalize_nl,
+                None, grammar, history=history,
+            )  # fmt: skip
+
+        return self.sequence.generate(
+            tokens, sampler_for, reset=reset, processor=logits_processor, stopping=stopping_criteria
+        )
+
+    def _init_sampler(
+        self,
+        top_k: int = 40,
+        top_p: float = 0.95,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        temp: float = 0.8,
+        repeat_penalty: float = 1.0,
+        frequency_penalty: float = 0.0,
+        presence_penalty: float = 0.0,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_eta: float = 0.1,
+        mirostat_tau: float = 5.0,
+        penalize_nl: bool = True,
+        logits_processor: Any = None,
+        grammar: LlamaGrammar | None = None,
+        *,
+        history: Sequence[int] | None = None,
+    ) -> TokenSampler:
+        params = SamplingParams(
+            temperature=temp, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p,
+            repeat_penalty=repeat_penalty, frequency_penalty=frequency_penalty,
+            presence_penalty=presence_penalty, mirostat_mode=mirostat_mode,
+            mirostat_eta=mirostat_eta, mirostat_tau=mirostat_tau,
+            penalty_last_n=self.last_n_tokens_size,
+        )  # fmt: skip
+        return self.sequence.sampler(self.sampling_defaults.seeded(params), grammar, history)
+
+    # The model.
+
+    @property
+    def model(self) -> ModelAddress:
+        """The address of the ``llama_model``."""
+        return ModelAddress(self._model)
+
+    @property
+    def ctx(self) -> raw.llama_context_p:
+        """The address of the ``llama_context``."""
+        self.engine.check_open()
+        return self._ctx.ctx
+
+    def n_ctx(self) -> int:
+        """Tokens that one sequence may have."""
+        self.engine.check_open()
+        return self.engine.n_ctx
+
+    def n_embd(self) -> int:
+        """The width of the hidden state."""
+        return self._model.n_embd()
+
+    def pooling_type(self) -> int:
+        """How embeddings are pooled: ``LLAMA_POOLING_TYPE_*``."""
+        self.engine.check_open()
+        return self._ctx.pooling_type()
+
+    def memory(self) -> MemoryUse:
+        """Tell where the memory goes: weights, cache and buffers, in bytes, by device.
+
+        Raises:
+            InvalidArgumentError: Only a vocabulary was loaded.
+            ClosedError: The model is closed.
+        """
+        self.engine.check_open()
+        return memory_use(self._ctx.handle)
+
+    def set_seed(self, seed: int) -> None:
+        """Set what the seeds of calls without a seed of their own follow from.
+
+        Args:
+            seed: 2**32 - 1, or a negative number, takes a random one.
+        """
+        self.sampling_defaults.set_seed(seed)
+
+    @staticmethod
+    def logits_to_logprobs(logits: npt.ArrayLike, axis: int = -1) -> npt.NDArray[np.single]:
+        """Turn logits into log-probabilities, float32 of the same shape.
+
+        Args:
+            logits: Any shape.
+            axis: Along which the probabilities sum up to 1.
+        """
+        return log_softmax(logits, axis)
+
+    @staticmethod
+    def longest_token_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+        """Return how many tokens two sequences begin with in common."""
+        return shared_prefix(list(a), list(b))
 
     @classmethod
     def from_pretrained(
@@ -434,9 +1344,49 @@ class Llama(LlamaMeasures):
         path = download(repo_id, filename, additional_files or [], local_dir, cache_dir)
         return cls(model_path=path, **kwargs)
 
+    # Its end.
 
-_COMPLETION_DEFAULTS = {
-    name: parameter.default
-    for name, parameter in inspect.signature(Llama.create_completion).parameters.items()
-    if parameter.default is not parameter.empty and name != "stream"
-}
+    def close(self) -> None:
+        """Free the model. What runs on other threads ends with ``ClosedError``."""
+        held = self.__dict__  # loading may have failed half-way
+        if "states" in held:
+            self.prompt_cache.finish()
+            self.embeddings.close()
+        if "engine" in held:
+            self.engine.close()
+        if "_ctx" in held:
+            self._ctx.close()
+        if "_model" in held:
+            self._model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # The handles free themselves; scripts call this by hand to free the model.
+        with suppress(Exception):
+            self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self._arguments
+
+    def __setstate__(self, arguments: dict[str, Any]) -> None:
+        self.__init__(**arguments)  # type: ignore[misc]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in _PARTS and self.__dict__.get("_vocab_only"):
+                raise VocabularyOnlyError(name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+_PARTS = frozenset(
+    {
+        "engine", "completions", "chats", "embeddings", "adapters", "prompt_cache", "sequence",
+        "states", "measures", "context_params", "_ctx",
+    }
+)  # fmt: skip

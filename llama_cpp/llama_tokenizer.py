@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import LlamaError
 
 if TYPE_CHECKING:
-    from .llama import Llama
+    from ._internals import LlamaModel
 
 __all__ = ["BaseLlamaTokenizer", "LlamaHFTokenizer", "LlamaTokenizer"]
 
@@ -39,6 +39,12 @@ class BaseLlamaTokenizer(abc.ABC):
         """
 
 
+class HasModel(Protocol):
+    """A ``Llama``, or whatever else has a model."""
+
+    _model: LlamaModel
+
+
 class LlamaTokenizer(BaseLlamaTokenizer):
     """The tokenizer of a model.
 
@@ -46,7 +52,7 @@ class LlamaTokenizer(BaseLlamaTokenizer):
         llama: The model.
     """
 
-    def __init__(self, llama: Llama) -> None:
+    def __init__(self, llama: HasModel) -> None:
         self._model = llama._model
 
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = True) -> list[int]:
@@ -82,9 +88,14 @@ class LlamaTokenizer(BaseLlamaTokenizer):
         Raises:
             ModelLoadError: The file cannot be loaded.
         """
-        from .llama import Llama
+        from ._internals import LlamaModel
+        from .llama_cpp import llama_model_default_params
 
-        return cls(Llama(model_path=path, vocab_only=True, verbose=False))
+        params = llama_model_default_params()
+        params.vocab_only = True
+        tokenizer = cls.__new__(cls)
+        tokenizer._model = LlamaModel(path_model=path, params=params, verbose=False)
+        return tokenizer
 
 
 class LlamaHFTokenizer(BaseLlamaTokenizer):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ..generation.completion import Job
-from ..generation.generator import Choice, Generator, Options, Run
+from ..generation.generator import Choice, Generator, Run
+from ..generation.params import GenerationParams
 from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 from ..sampling.params import SamplingParams
 from ..text.builder import TokenRecord
@@ -22,38 +23,28 @@ class ChatCompletionJob(Job):
     Args:
         generator: The model.
         conversation: What to continue.
-        params: How tokens are chosen.
-        options: The rest.
+        sampling: How tokens are chosen.
+        params: What the replies have to be.
         model_name: What the results say the model is.
         legacy: Whether calls are told as ``function_call``, OpenAI's older form.
         include_usage: Whether a last chunk without choices tells the usage.
-        before: Is called with the prompt.
-        after: Is called when the replies are written.
     """
 
     def __init__(
         self,
         generator: Generator,
         conversation: Conversation,
-        params: SamplingParams,
-        options: Options,
+        sampling: SamplingParams,
+        params: GenerationParams,
         model_name: str,
         *,
         legacy: bool = False,
         include_usage: bool = False,
-        before: Callable[[Sequence[int]], None],
-        after: Callable[[], None],
     ) -> None:
         self._conversation = conversation
-        self._after = after
-        options = conversation.options(options)
-        self._wants_logprobs = options.logprobs is not None
-
-        def start() -> Run:
-            before(conversation.prompt)
-            return Run(generator, [conversation.prompt], params, options)
-
-        super().__init__(start)
+        params = conversation.options(params)
+        self._wants_logprobs = params.logprobs is not None
+        super().__init__(generator, [conversation.prompt], sampling, params)
         self._legacy = legacy
         self._include_usage = include_usage
         self._head: Any = {
@@ -71,7 +62,6 @@ class ChatCompletionJob(Job):
         """Wait for all replies and return them in OpenAI's shape."""
         run = self.begin()
         run.finish()
-        self._after()
         choices = []
         for choice in run.choices:
             parts = list(choice.builder.parts)
@@ -127,7 +117,6 @@ class ChatCompletionJob(Job):
                 if choice.reported:
                     reason = self._reason(choice, reader.message)
                     yield self._chunk(choice, {}, finish_reason=reason)
-            self._after()
             if self._include_usage:
                 last = {**self._head, "object": "chat.completion.chunk", "choices": []}
                 yield cast("CreateChatCompletionStreamResponse", {**last, "usage": run.usage})

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 
 from ..constraints.grammar_sampler import spelled
 from ..errors import ChatTemplateError
-from ..generation.generator import Options
+from ..generation.params import GenerationParams
 from ..handles import ChatTemplates, ReplyParser, Vocab
 from ..text import Triggers
 from .messages import ROLES, ReplyForm
@@ -32,7 +32,7 @@ class Conversation(Protocol):
 
     prompt: Sequence[int]
 
-    def options(self, options: Options) -> Options:
+    def options(self, options: GenerationParams) -> GenerationParams:
         """Add stops, a grammar and special tokens to a request's options."""
 
     def parser(self) -> Parser:
@@ -174,7 +174,7 @@ class TemplateConversation:
         grammar = calls_only(self._grammar, self._rendered["parser"], thoughts)
         return self._grammar if grammar is None else grammar
 
-    def options(self, options: Options) -> Options:
+    def options(self, options: GenerationParams) -> GenerationParams:
         """Add the template's stops, grammar and special tokens to a request's options."""
         changed = replace(
             options.with_stops(self._rendered["additional_stops"]),

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from ..generation.generator import Options
+from ..generation.params import GenerationParams
 from ..handles import Vocab
 from .conversation import LoadedTemplate, TemplateConversation
 from .messages import ReplyForm, text_of
@@ -159,7 +159,7 @@ class ToolsInText:
         self._reply = generic_reply(vocab, form, options, begins_with_a_thought=begins)
         self.prompt = self._told.prompt
 
-    def options(self, options: Options) -> Options:
+    def options(self, options: GenerationParams) -> GenerationParams:
         """Add stops, a grammar and special tokens to a request's options."""
         return self._reply.options(self._told.options(options))
 

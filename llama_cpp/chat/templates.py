@@ -46,10 +46,15 @@ class Templates:
     @property
     def default_format(self) -> str:
         """What llama-cpp-python calls the format that it finds in the model."""
-        if _KEY not in self._metadata:
+        if not self.has_own:
             return FALLBACK
         known = guess_chat_format_from_gguf_metadata(self._metadata)
         return known or "chat_template.default"
+
+    @property
+    def has_own(self) -> bool:
+        """Whether the model's file has a template."""
+        return _KEY in self._metadata
 
     def knows(self, name: str) -> bool:
         """Whether a chat format is one of the named ones, or of the model's own templates."""

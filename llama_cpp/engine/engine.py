@@ -176,6 +176,20 @@ class Engine:
         """End all requests with ``ClosedError``. The context may be closed afterwards."""
         self._wheel.close()
 
+    @property
+    def context(self) -> Context:
+        """What it decodes with."""
+        return self._context
+
+    def check_open(self) -> None:
+        """Refuse work for an engine that was closed.
+
+        Raises:
+            ClosedError: It was, or its context.
+        """
+        if self._wheel.closed or self._context.closed:
+            raise closed()
+
     def __len__(self) -> int:
         """How many requests wait or run."""
         return len(self._waiting) + sum(slot.request is not None for slot in self.slots)

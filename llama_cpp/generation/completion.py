@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ..engine import FinishReason
 from ..llama_types import CompletionChoice, CompletionLogprobs, CreateCompletionResponse
-from .generator import Choice, Run
+from ..sampling.params import SamplingParams
+from .generator import Choice, Generator, Run
+from .params import GenerationParams
 
 if TYPE_CHECKING:
     from ..llama_types import CreateCompletionStreamResponse
@@ -19,11 +21,22 @@ class Job:
     """A call that begins when its result is asked for.
 
     Args:
-        start: Begins the texts.
+        generator: Writes the texts.
+        prompts: Token ids, one list per prompt.
+        sampling: How tokens are chosen.
+        params: What the texts have to be.
+        echoed: The prompts as text, where they are echoed.
     """
 
-    def __init__(self, start: Callable[[], Run]) -> None:
-        self._start = start
+    def __init__(
+        self,
+        generator: Generator,
+        prompts: Sequence[Sequence[int]],
+        sampling: SamplingParams,
+        params: GenerationParams,
+        echoed: Sequence[str] = (),
+    ) -> None:
+        self._arguments = generator, prompts, sampling, params, echoed
         self._run: Run | None = None
         self._is_cancelled = False
 
@@ -36,7 +49,7 @@ class Job:
     def begin(self) -> Run:
         """Begin the texts, once."""
         if self._run is None:
-            self._run = self._start()
+            self._run = Run(*self._arguments)
             if self._is_cancelled:
                 self._run.close()
         return self._run
@@ -46,24 +59,29 @@ class CompletionJob(Job):
     """One call of ``create_completion``, which begins when its result is asked for.
 
     Args:
-        start: Begins the texts.
-        after: Is called when they are written.
-        model_name: What the results say the model is.
+        generator: Writes the texts.
+        prompts: Token ids, one list per prompt.
+        sampling: How tokens are chosen.
+        params: What the texts have to be.
+        echoed: The prompts as text, where they are echoed.
         suffix: Appended to the texts.
+        model_name: What the results say the model is.
         include_usage: Whether a last chunk without choices tells the usage.
     """
 
     def __init__(
         self,
-        start: Callable[[], Run],
-        after: Callable[[], None],
-        model_name: str,
-        suffix: str = "",
+        generator: Generator,
+        prompts: Sequence[Sequence[int]],
+        sampling: SamplingParams,
+        params: GenerationParams,
+        echoed: Sequence[str] = (),
         *,
+        suffix: str = "",
+        model_name: str,
         include_usage: bool = False,
     ) -> None:
-        super().__init__(start)
-        self._after = after
+        super().__init__(generator, prompts, sampling, params, echoed)
         self._suffix = suffix
         self._include_usage = include_usage
         self._head: Any = {
@@ -77,7 +95,6 @@ class CompletionJob(Job):
         """Wait for all texts and return them in OpenAI's shape."""
         run = self.begin()
         run.finish()
-        self._after()
         choices: list[CompletionChoice] = []
         for choice in run.choices:
             text, records = choice.prompt_text, run.echoed(choice)
@@ -125,7 +142,6 @@ class CompletionJob(Job):
                 else:
                     logprobs = run.logprobs(records, opened[choice.index])
                     yield self._chunk(choice, text, logprobs)
-            self._after()
             if self._include_usage:
                 last = {**self._head, "choices": [], "usage": run.usage}
                 yield cast("CreateCompletionStreamResponse", last)

@@ -3,96 +3,52 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Generator as GeneratorType
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..constraints.gbnf import LlamaGrammar
+from ..cache.active_cache import ActiveCache
 from ..constraints.grammar_sampler import LazyGrammar, grammar_sampler
 from ..engine import Call, Engine, Logprobs, Request
-from ..engine.adapters import AdapterSet, spans_of
+from ..engine.adapters import spans_of
 from ..errors import InvalidArgumentError
 from ..handles import Model
 from ..handles.token_sampler import TopLogprobs
 from ..llama_types import CompletionLogprobs, CompletionUsage
 from ..sampling.chain import token_sampler
-from ..sampling.hooks import LogitsProcessorList, StoppingCriteriaList
 from ..sampling.params import SamplingParams
-from ..text import Pieces, StopStrings, Triggers
+from ..text import Pieces, StopStrings
 from ..text.builder import TextBuilder, TokenRecord
-from ..validation.numbers import integer
-
-LOGPROBS_MAX = 100
-"""How many of the likeliest tokens can be asked for."""
+from .params import GenerationParams
 
 
 @dataclass(frozen=True)
 class Generator:
-    """What a model needs to generate: its engine, its samplers, its tokens' texts."""
+    """What a model needs to generate: its engine, its tokens' texts, and states that are kept."""
 
     engine: Engine
     model: Model
     pieces: Pieces
+    cache: ActiveCache
+
+    def check(self) -> None:
+        """Refuse what cannot generate.
+
+        Raises:
+            InvalidArgumentError: The model does not continue texts.
+            ClosedError: It is closed.
+        """
+        self.engine.check_open()
+        if self.model.has_encoder or not self.engine.context.has_memory:
+            raise InvalidArgumentError(
+                f"this model ({self.model.header.architecture}) does not continue texts: use embed"
+            )
 
     def pieces_with(self, preserved: frozenset[int]) -> Pieces:
         """What the tokens say if these special ones say their names."""
         vocab = self.model.vocab
         return Pieces(lambda token: vocab.token_to_piece(token, special=token in preserved))
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to complete a prompt, besides how tokens are chosen.
-
-    Attributes:
-        max_tokens: How many tokens at most; None or negative: until the context is full.
-        stop: Texts that end the completion.
-        logprobs: How many likeliest tokens to tell with each token; None tells nothing.
-        echo: Whether the prompt is part of the text.
-        n: How many completions of each prompt.
-        grammar: What the text has to look like.
-        logits_processor: Changes logits before a token is chosen.
-        stopping_criteria: Says when to stop.
-        triggers: What the grammar counts from on; None: from the start.
-        grammar_prefix: Tokens at the end of the prompt that the grammar covers too.
-        preserved: Special tokens that are part of the text.
-        adapters: What the tokens are computed with; None: those of the model.
-    """
-
-    max_tokens: int | None = 16
-    stop: str | Sequence[str] | StopStrings | None = ()
-    logprobs: int | None = None
-    echo: bool = False
-    n: int = 1
-    grammar: LlamaGrammar | str | None = None
-    logits_processor: Any = None
-    stopping_criteria: Any = None
-    triggers: Triggers | None = None
-    grammar_prefix: Sequence[int] = ()
-    preserved: frozenset[int] = frozenset()
-    adapters: AdapterSet | None = None
-
-    def with_stops(self, more: Sequence[str]) -> Options:
-        """Add stop strings."""
-        assert isinstance(self.stop, StopStrings)
-        return replace(self, stop=[*self.stop.stops, *more]) if more else self
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.stop, StopStrings):
-            stops = [self.stop] if isinstance(self.stop, str | bytes) else self.stop or ()
-            if not isinstance(stops, Iterable):
-                raise InvalidArgumentError(f"stop={stops!r} must be a text, or a list of texts")
-            object.__setattr__(self, "stop", StopStrings(stops))
-        if self.max_tokens is not None:
-            integer("max_tokens", self.max_tokens, -(2**31), 2**31 - 1)
-        if self.logprobs is not None:
-            integer("logprobs", self.logprobs, 0, LOGPROBS_MAX)
-        integer("n", self.n, 1, 128)
-        if not isinstance(self.grammar, LlamaGrammar | str | None):
-            raise InvalidArgumentError(
-                f"grammar={self.grammar!r} must be a LlamaGrammar, or rules as a text"
-            )
 
 
 @dataclass(eq=False)
@@ -155,15 +111,17 @@ class Run:
         generator: Generator,
         prompts: Sequence[Sequence[int]],
         params: SamplingParams,
-        options: Options,
+        options: GenerationParams,
         texts: Sequence[str] = (),
     ) -> None:
         self._engine = generator.engine
+        self._cache = generator.cache
         self._pieces = generator.pieces
         if options.preserved:
             self._pieces = generator.pieces_with(options.preserved)
         self.choices: list[Choice] = []
         self._options = options
+        self._cache.recall(prompts[0], options.adapters)
         for number, prompt in enumerate(prompts):
             for copy in range(options.n):
                 text = texts[number] if texts else ""
@@ -182,7 +140,8 @@ class Run:
     ) -> None:
         options, model = self._options, generator.model
         wants_logprobs = options.logprobs is not None
-        builder = TextBuilder(self._pieces, options.stop, wants_logprobs)  # type: ignore[arg-type]
+        assert isinstance(options.stop, StopStrings)
+        builder = TextBuilder(self._pieces, options.stop, wants_logprobs)
         grammar = lazy = None
         if options.grammar is not None and options.triggers is not None:
             lazy = LazyGrammar(model, options.grammar, options.triggers)
@@ -190,7 +149,6 @@ class Run:
             grammar = grammar_sampler(model, options.grammar, options.grammar_prefix)
         choice = Choice(len(self.choices), prompt, text, builder, lazy)
         max_tokens = options.max_tokens
-        processors, criteria = options.logits_processor, options.stopping_criteria
         choice.request = Request(
             prompt,
             token_sampler(params, model, grammar=grammar, history=prompt),
@@ -200,8 +158,8 @@ class Run:
             if wants_logprobs
             else None,
             prompt_logprobs=wants_logprobs and options.echo,
-            processor=_as_list(processors, LogitsProcessorList),
-            stopping=_as_list(criteria, StoppingCriteriaList),
+            processor=options.logits_processor,
+            stopping=options.stopping_criteria,
             spans=None if options.adapters is None else spans_of(prompt, options.adapters),
         )
         self.choices.append(choice)
@@ -220,6 +178,7 @@ class Run:
         for choice in self.choices:
             if choice.request.error is not None:
                 raise choice.request.error
+        self._cache.keep()
 
     @property
     def is_ready(self) -> bool:
@@ -269,6 +228,7 @@ class Run:
                             raise choice.request.error
                         choice.reported = True
                         yield choice, "", []
+            self._cache.keep()
         finally:
             self.close()
 
@@ -348,14 +308,3 @@ def _named(record: TokenRecord, name: Callable[[int], str]) -> dict[str, float]:
     if record.logprob is not None:
         named.setdefault(name(record.token), record.logprob)
     return named
-
-
-def _as_list(hooks: Any, kind: Any) -> Any:
-    if hooks is None or (isinstance(hooks, list) and not hooks):
-        return None
-    listed = hooks if isinstance(hooks, list) else [hooks]
-    if not all(map(callable, listed)):
-        raise InvalidArgumentError(
-            f"logits processors and stopping criteria must be callable, and {hooks!r} is not"
-        )
-    return hooks if isinstance(hooks, kind) else kind(listed)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..constraints.gbnf import LlamaGrammar
 from ..engine import Engine
 from ..engine.adapters import agreement, continued, spans_of
 from ..engine.slots import shared_prefix
 from ..errors import BusyError, ContextWindowError, InvalidArgumentError
-from ..handles import Batch, Context
+from ..handles import Batch, Context, samplers
 from ..handles.token_sampler import TokenSampler
-from ..sampling.hooks import LogitsProcessorList
+from ..sampling.chain import token_sampler
+from ..sampling.hooks import LogitsProcessorList, StoppingCriteriaList
+from ..sampling.params import SamplingParams
 from ..validation.native_arguments import token_array
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ class Step:
     last_used: int
 
 
-class SequenceZero:
+class ManualSequence:
     """The tokens of sequence 0 and their logits.
 
     Args:
@@ -147,6 +150,70 @@ class SequenceZero:
         if reset:
             return Step(list(tokens[:-1]), list(tokens[-1:]), -1)
         return Step(self.tokens, list(tokens), self._slot.last_used)
+
+    def generate(
+        self,
+        tokens: Sequence[int],
+        sampler_for: Callable[[Sequence[int]], TokenSampler],
+        *,
+        reset: bool,
+        processor: Any = None,
+        stopping: Any = None,
+    ) -> Generator[int, Sequence[int] | None, None]:
+        """Yield tokens that follow, without end; what is sent in is appended after the last one.
+
+        Args:
+            tokens: What to go on from.
+            sampler_for: Makes what chooses the tokens, which knows the tokens before.
+            reset: Whether the tokens are the whole sequence, else its next part.
+            processor: Changes the logits.
+            stopping: Says from tokens and logits whether to stop.
+
+        Raises:
+            ContextWindowError: The context is full.
+            InvalidArgumentError: There are no tokens.
+        """
+        step = self.first_step(tokens, reset=reset)
+        if not step.tokens:
+            raise InvalidArgumentError("there are no tokens to go on from")
+        if isinstance(stopping, list):
+            stopping = StoppingCriteriaList(stopping)
+        sampler = sampler_for([*step.before, *step.tokens])
+        try:
+            while True:
+                token = self.next_token(step, sampler, processor, stopping)
+                if token is None:
+                    return
+                sent = yield token
+                step.tokens = [token, *(sent or ())]
+        finally:
+            sampler.close()
+
+    def sampler(
+        self, params: SamplingParams, grammar: LlamaGrammar | None, history: Sequence[int] | None
+    ) -> TokenSampler:
+        """Make what chooses tokens of the sequence.
+
+        Args:
+            params: How.
+            grammar: What the text has to look like.
+            history: The tokens before; None takes those of the sequence.
+        """
+        model = self._context.model
+        rules = None
+        if grammar is not None:
+            rules = samplers.grammar(model.vocab, grammar._grammar, grammar._root)
+        tokens = self.tokens if history is None else history
+        return token_sampler(params, model, grammar=rules, history=tokens)
+
+    @property
+    def input_ids(self) -> npt.NDArray[np.intc]:
+        """The tokens: int32, shape (n_ctx,), 0 after those that the sequence holds."""
+        import numpy as np
+
+        ids = np.zeros(self._engine.n_ctx, np.intc)
+        ids[: self.n_tokens] = self.tokens
+        return ids
 
     def _ids(self, tokens: Sequence[int]) -> list[int]:
         ids: list[int] = token_array(tokens, self._context.model.n_vocab).tolist()

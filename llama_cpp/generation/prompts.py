@@ -24,7 +24,7 @@ class Prompts:
 
     def __init__(self, vocab: Vocab, tokenizer: BaseLlamaTokenizer, *, spm_infill: bool) -> None:
         self._vocab = vocab
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._spm_infill = spm_infill
 
     @property
@@ -54,7 +54,7 @@ class Prompts:
         return [
             each
             if isinstance(each, str)
-            else self._tokenizer.detokenize(list(each), special=True).decode("utf-8", "replace")
+            else self.tokenizer.detokenize(list(each), special=True).decode("utf-8", "replace")
             for each in _listed(prompt)
         ]
 
@@ -89,7 +89,7 @@ class Prompts:
     def _text(self, text: str, *, special: bool) -> list[int]:
         if not text:
             return []
-        return self._tokenizer.tokenize(text.encode("utf-8", "surrogatepass"), False, special)
+        return self.tokenizer.tokenize(text.encode("utf-8", "surrogatepass"), False, special)
 
 
 def _listed(prompt: Prompt) -> list[str | Sequence[int]]:

@@ -9,9 +9,9 @@ from ..errors import OutOfMemoryError
 from ..handles import Model
 from ..handles.footprint import estimate, fit_layers
 from ..validation.numbers import integer
-from .params import ModelParams
+from .params import ContextParams, NativeModelParams
 
-ContextParams = Callable[[int], raw.llama_context_params]
+SizedParams = Callable[[int], raw.llama_context_params]
 
 _STEP = 256
 """The engine rounds a context up to a multiple of this."""
@@ -19,21 +19,14 @@ _STEP = 256
 _LIMIT_MAX = 2**63 - 1
 
 
-def fit(
-    path: str,
-    params: ModelParams,
-    n_ctx: int,
-    memory_limit: int | None,
-    sized: Callable[..., raw.llama_context_params],
-) -> int:
+def fit(path: str, params: NativeModelParams, wanted: ContextParams, *, drafts: bool) -> int:
     """Decide before a model is loaded what is to be decided about it.
 
     Args:
         path: The model.
         params: Where they leave the layers open, they are told how many go on the GPU.
-        n_ctx: Tokens of a sequence; 0 for as many as go.
-        memory_limit: How many bytes model and context may take, on all devices; None: no limit.
-        sized: ``context_params``, but for what the model and ``n_ctx`` say.
+        wanted: What the context is made with; ``n_ctx`` 0 stands for as many tokens as go.
+        drafts: Whether guesses of tokens are to be checked.
 
     Returns:
         Tokens of a sequence.
@@ -42,6 +35,7 @@ def fit(
         OutOfMemoryError: Model and context take more than the limit, or no number of layers fits.
         LlamaError: What loading the model raises.
     """
+    n_ctx, memory_limit = wanted.n_ctx, wanted.memory_limit
     if memory_limit is not None:
         integer("memory_limit", memory_limit, 1, _LIMIT_MAX)
     elif not params.is_open:
@@ -49,11 +43,12 @@ def fit(
     with Model(path, params.without_weights()) as model:
 
         def context(n_ctx: int) -> raw.llama_context_params:
-            return sized(
-                n_ctx=n_ctx,
+            return wanted.struct(
+                n_ctx,
                 n_ctx_train=model.n_ctx_train,
                 has_encoder=model.has_encoder,
                 has_state=model.is_recurrent or model.is_hybrid,
+                drafts=drafts,
             )
 
         if memory_limit is not None:
@@ -63,7 +58,7 @@ def fit(
     return n_ctx
 
 
-def _largest(model: Model, context: ContextParams, n_ctx: int, limit: int) -> int:
+def _largest(model: Model, context: SizedParams, n_ctx: int, limit: int) -> int:
     """Return ``n_ctx``, or if it is 0 the largest one with which the limit holds."""
     largest = n_ctx or model.n_ctx_train
     smallest = n_ctx or min(_STEP, largest)

@@ -1,15 +1,17 @@
-"""From the arguments of ``Llama`` to the engine's parameter structs."""
+"""``ModelParams`` and ``ContextParams``: what a model is loaded with, checked."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelLoadError
 from ..gguf.kv_overrides import override_array
 from ..handles import Context, Model
+from ..handles.threadpool import POLL
 from ..validation.numbers import integer
 
 N_GPU_LAYERS_ALL = 0x7FFFFFFF
@@ -24,8 +26,37 @@ N_ROLLBACK = 3
 _INT32_MAX = 2**31 - 1
 
 
+@dataclass(frozen=True)
 class ModelParams:
+    """How the weights are loaded: ``Llama`` describes each.
+
+    Raises:
+        InvalidArgumentError: An argument is out of range or of another type.
+    """
+
+    n_gpu_layers: int | str = 0
+    split_mode: int = raw.LLAMA_SPLIT_MODE_LAYER
+    main_gpu: int = 0
+    tensor_split: Sequence[float] | None = None
+    vocab_only: bool = False
+    use_mmap: bool = True
+    use_mlock: bool = False
+    kv_overrides: Mapping[str, bool | int | float | str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_gpu_layers != "auto":
+            _layers(self.n_gpu_layers)
+        integer("split_mode", self.split_mode, 0, 3)
+        integer("main_gpu", self.main_gpu, -1, _INT32_MAX)
+
+
+class NativeModelParams:
     """``llama_model_params`` and the buffers that it points to.
+
+    Args:
+        given: What they are made of.
+        progress: Is told the loaded fraction, and returns False to stop.
+        load_mtp: Whether the head for multi-token prediction is loaded too.
 
     Raises:
         InvalidArgumentError: An argument is out of range or of another type.
@@ -33,35 +64,27 @@ class ModelParams:
 
     def __init__(
         self,
+        given: ModelParams,
         *,
-        n_gpu_layers: int | str,
-        split_mode: int,
-        main_gpu: int,
-        tensor_split: Sequence[float] | None,
-        vocab_only: bool,
-        use_mmap: bool,
-        use_mlock: bool,
-        kv_overrides: Mapping[str, bool | int | float | str] | None,
-        progress: Callable[[float], bool | None] | None,
+        progress: Callable[[float], bool | None] | None = None,
         load_mtp: bool = False,
     ) -> None:
         params = Model.default_params()
-        self.is_open = n_gpu_layers == "auto"
+        can_offload = raw.llama_supports_gpu_offload()
+        self.is_open = given.n_gpu_layers == "auto" and can_offload
         """Whether the number of layers on the GPU is still to be decided."""
-        if self.is_open and not raw.llama_supports_gpu_offload():
-            self.is_open, n_gpu_layers = False, 0
         if not self.is_open:
-            params.n_gpu_layers = _layers(n_gpu_layers)
-        params.split_mode = integer("split_mode", split_mode, 0, 3)
-        params.main_gpu = integer("main_gpu", main_gpu, -1, _INT32_MAX)
-        params.vocab_only = bool(vocab_only)
-        params.load_mode = _load_mode(use_mmap, use_mlock)
+            params.n_gpu_layers = 0 if given.n_gpu_layers == "auto" else _layers(given.n_gpu_layers)
+        params.split_mode = given.split_mode
+        params.main_gpu = given.main_gpu
+        params.vocab_only = bool(given.vocab_only)
+        params.load_mode = _load_mode(given.use_mmap, given.use_mlock)
         params.load_mtp = load_mtp
-        if tensor_split is not None:
-            self._split = _tensor_split(tensor_split)
+        if given.tensor_split is not None:
+            self._split = _tensor_split(given.tensor_split)
             params.tensor_split = self._split
-        if kv_overrides:
-            self._overrides = override_array(kv_overrides)
+        if given.kv_overrides:
+            self._overrides = override_array(given.kv_overrides)
             params.kv_overrides = self._overrides
         self.error: BaseException | None = None
         if progress is not None:
@@ -134,76 +157,112 @@ def _tensor_split(shares: Sequence[float]) -> Any:
 # which the engine takes for negative numbers.
 _YARN_DEFAULTS = {"yarn_attn_factor": 1.0, "yarn_beta_fast": 32.0, "yarn_beta_slow": 1.0}
 
+_SAME_NAMES = (
+    "rope_scaling_type", "pooling_type", "attention_type", "rope_freq_base", "rope_freq_scale",
+    "yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow", "offload_kqv",
+    "op_offload", "swa_full", "no_perf", "type_k", "type_v",
+)  # fmt: skip
+"""Fields of the struct; None leaves the engine's default."""
 
-def context_params(
-    *,
-    n_ctx: int,
-    n_ctx_train: int,
-    n_parallel: int,
-    n_batch: int,
-    n_ubatch: int,
-    n_threads: int | None,
-    n_threads_batch: int | None,
-    logits_all: bool,
-    embedding: bool,
-    flash_attn: bool | str,
-    has_encoder: bool,
-    has_state: bool,
-    drafts: bool,
-    yarn_orig_ctx: int,
-    **same_names: Any,
-) -> raw.llama_context_params:
-    """Fill in ``llama_context_params``.
 
-    Args:
-        n_ctx: Cells of ONE sequence; 0 takes what the model was trained with.
-        n_ctx_train: What that is.
-        n_parallel: Sequences.
-        n_batch: Tokens in one call.
-        n_ubatch: Tokens in one graph.
-        n_threads: For single tokens; None takes the cores that this process may use.
-        n_threads_batch: For batches, likewise.
-        logits_all: Whether ``eval`` keeps the logits of every token.
-        embedding: Whether the context gives embeddings.
-        flash_attn: True, False or "auto".
-        has_encoder: Whether the model has an encoder.
-        has_state: Whether it is recurrent or hybrid.
-        drafts: Whether guesses of tokens are to be checked.
-        yarn_orig_ctx: YaRN original context size, 0 for the model's.
-        **same_names: Fields of the struct; None leaves the engine's default.
+@dataclass(frozen=True)
+class ContextParams:
+    """What a context is made with: ``Llama`` describes each.
 
     Raises:
         InvalidArgumentError: An argument is out of range or of another type.
     """
-    params = Context.default_params()
-    per_sequence = integer("n_ctx", n_ctx, 0, _INT32_MAX) or n_ctx_train
-    params.n_seq_max = integer("n_parallel", n_parallel, 1, 256)
-    params.n_ctx = integer("n_ctx * n_parallel", per_sequence * n_parallel, 1, _INT32_MAX)
-    params.n_batch = max(min(integer("n_batch", n_batch, 1, _INT32_MAX), params.n_ctx), n_parallel)
-    # At least a token per sequence, so that all of them go on in every step.
-    params.n_ubatch = min(
-        params.n_batch, max(integer("n_ubatch", n_ubatch, 1, _INT32_MAX), n_parallel)
-    )
-    # A stream of its own for each sequence: nobody attends to the cells of the others.
-    params.kv_unified = has_encoder
-    for name, value in (("n_threads", n_threads), ("n_threads_batch", n_threads_batch)):
-        if value is not None:
-            setattr(params, name, integer(name, value, 1, raw.GGML_MAX_N_THREADS))
-    params.embeddings = bool(embedding)
-    if not (logits_all or embedding):
-        params.n_outputs_max = min(max(N_OUTPUTS, n_parallel), params.n_batch)
-    # The engine puts so many tokens, and one before them, into a micro-batch with room for more.
-    if has_state and drafts and params.n_ubatch > N_ROLLBACK + 1:
-        params.n_rs_seq = N_ROLLBACK
-    params.flash_attn_type = _flash_attn(flash_attn)
-    params.yarn_orig_ctx = integer("yarn_orig_ctx", yarn_orig_ctx, 0, _INT32_MAX)
-    for name, value in same_names.items():
-        if value is not None:
-            try:
-                setattr(params, name, -1.0 if value == _YARN_DEFAULTS.get(name) else value)
-            except TypeError:
-                raise InvalidArgumentError(f"{name}={value!r} is of a wrong type") from None
-    return params
+
+    n_ctx: int = 512
+    n_parallel: int = 1
+    n_batch: int = 512
+    n_ubatch: int = 512
+    n_threads: int | None = None
+    n_threads_batch: int | None = None
+    rope_scaling_type: int | None = raw.LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED
+    pooling_type: int = raw.LLAMA_POOLING_TYPE_UNSPECIFIED
+    attention_type: int = raw.LLAMA_ATTENTION_TYPE_UNSPECIFIED
+    rope_freq_base: float = 0.0
+    rope_freq_scale: float = 0.0
+    yarn_ext_factor: float = -1.0
+    yarn_attn_factor: float = 1.0
+    yarn_beta_fast: float = 32.0
+    yarn_beta_slow: float = 1.0
+    yarn_orig_ctx: int = 0
+    logits_all: bool = False
+    embedding: bool = False
+    offload_kqv: bool = True
+    flash_attn: bool | str = False
+    op_offload: bool | None = None
+    swa_full: bool | None = None
+    no_perf: bool = False
+    type_k: int | None = None
+    type_v: int | None = None
+    poll: int = POLL
+    context_shift: bool = False
+    memory_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        integer("n_ctx", self.n_ctx, 0, _INT32_MAX)
+        integer("n_parallel", self.n_parallel, 1, 256)
+        integer("n_batch", self.n_batch, 1, _INT32_MAX)
+        integer("n_ubatch", self.n_ubatch, 1, _INT32_MAX)
+        for name in ("n_threads", "n_threads_batch"):
+            if getattr(self, name) is not None:
+                integer(name, getattr(self, name), 1, raw.GGML_MAX_N_THREADS)
+        integer("yarn_orig_ctx", self.yarn_orig_ctx, 0, _INT32_MAX)
+        _flash_attn(self.flash_attn)
+
+    def struct(
+        self, n_ctx: int, *, n_ctx_train: int, has_encoder: bool, has_state: bool, drafts: bool
+    ) -> raw.llama_context_params:
+        """Fill in ``llama_context_params``.
+
+        Args:
+            n_ctx: Tokens of ONE sequence; 0 takes what the model was trained with.
+            n_ctx_train: What that is.
+            has_encoder: Whether the model has an encoder.
+            has_state: Whether it is recurrent or hybrid.
+            drafts: Whether guesses of tokens are to be checked.
+
+        Raises:
+            InvalidArgumentError: An argument is out of range or of another type.
+        """
+        params = Context.default_params()
+        n_parallel = self.n_parallel
+        per_sequence = n_ctx or n_ctx_train
+        params.n_seq_max = n_parallel
+        params.n_ctx = integer("n_ctx * n_parallel", per_sequence * n_parallel, 1, _INT32_MAX)
+        params.n_batch = max(min(self.n_batch, params.n_ctx), n_parallel)
+        # At least a token per sequence, so that all of them go on in every step.
+        params.n_ubatch = min(params.n_batch, max(self.n_ubatch, n_parallel))
+        # A stream of its own for each sequence: nobody attends to the cells of the others.
+        params.kv_unified = has_encoder
+        if self.n_threads is not None:
+            params.n_threads = self.n_threads
+        if self.n_threads_batch is not None:
+            params.n_threads_batch = self.n_threads_batch
+        params.embeddings = bool(self.embedding)
+        if not (self.logits_all or self.embedding):
+            params.n_outputs_max = min(max(N_OUTPUTS, n_parallel), params.n_batch)
+        # The engine puts so many tokens, and one before them, into a micro-batch with room for more.
+        if has_state and drafts and params.n_ubatch > N_ROLLBACK + 1:
+            params.n_rs_seq = N_ROLLBACK
+        params.flash_attn_type = _flash_attn(self.flash_attn)
+        params.yarn_orig_ctx = self.yarn_orig_ctx
+        for name in _SAME_NAMES:
+            value = getattr(self, name)
+            if value is not None:
+                try:
+                    setattr(params, name, -1.0 if value == _YARN_DEFAULTS.get(name) else value)
+                except TypeError:
+                    raise InvalidArgumentError(f"{name}={value!r} is of a wrong type") from None
+        return params
+
+
+def arguments_of(params: ModelParams | ContextParams) -> dict[str, Any]:
+    """The arguments that parameters were made of."""
+    return {each.name: getattr(params, each.name) for each in fields(params)}
 
 
 def _flash_attn(value: bool | str) -> int:

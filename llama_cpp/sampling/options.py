@@ -1,22 +1,14 @@
-"""The sampling arguments that every generating method takes beyond llama-cpp-python's."""
+"""The sampling arguments that methods of ``Llama`` take, for type checkers."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
-from .params import NAMES, SamplingParams
 
-NAMED = (
-    "temperature", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty",
-    "repeat_penalty", "top_k", "mirostat_mode", "mirostat_tau", "mirostat_eta", "logit_bias",
-)  # fmt: skip
-"""The parameters that have always had a place of their own in the signatures."""
-
-
-class SamplingOptions(TypedDict, total=False):
-    """Further sampling parameters: see ``SamplingParams``, where each is described."""
+class FurtherSamplingOptions(TypedDict, total=False):
+    """Sampling parameters that llama-cpp-python lacks: ``SamplingParams`` describes each."""
 
     dynatemp_range: float
     dynatemp_exponent: float
@@ -36,30 +28,37 @@ class SamplingOptions(TypedDict, total=False):
     samplers: Sequence[str]
 
 
-def sampling_params(
-    known: Mapping[str, Any], further: Mapping[str, Any], seed: int
-) -> SamplingParams:
-    """Put arguments together.
+class SamplingOptions(FurtherSamplingOptions, total=False):
+    """All sampling parameters: ``SamplingParams`` describes each."""
 
-    Args:
-        known: Those with a parameter of their own.
-        further: The ``SamplingOptions``.
-        seed: Of the random choice.
+    temperature: float
+    top_p: float
+    min_p: float
+    typical_p: float
+    top_k: int
+    frequency_penalty: float
+    presence_penalty: float
+    repeat_penalty: float
+    mirostat_mode: int
+    mirostat_tau: float
+    mirostat_eta: float
+    tfs_z: float
+    logit_bias: Mapping[Any, float] | None
+    seed: int | None
+
+
+WITHOUT_EFFECT = frozenset({"tfs_z"})
+"""Parameters of samplers that the engine has no longer; scripts still give them."""
+
+
+def check_names(given: Iterable[str], known: Collection[str]) -> None:
+    """Refuse arguments of unknown names.
 
     Raises:
-        TypeError: A name is unknown.
-        InvalidArgumentError: A value is out of range.
+        TypeError: A name is unknown; the message has the most similar one.
     """
-    for name in further:
-        if name not in SamplingOptions.__annotations__:
-            raise TypeError(_unknown(name))
-    values = {**known, **further, "seed": seed}
-    if values.get("logit_bias") is None:
-        values.pop("logit_bias", None)
-    return SamplingParams(**values)
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, [*NAMES, "max_tokens", "stop", "stream"], 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unexpected keyword argument {name!r}{hint}"
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, "stream"], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"unexpected keyword argument {name!r}{hint}")

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import InvalidArgumentError
 from ..validation.numbers import integer, number
+from .options import WITHOUT_EFFECT, SamplingOptions, check_names
 
 SAMPLERS = (
     "penalties", "dry", "top_n_sigma", "top_k", "typical_p", "top_p", "min_p", "xtc",
@@ -19,6 +20,9 @@ SAMPLERS = (
 
 DEFAULT_ORDER = SAMPLERS[:9]
 """llama-cpp-python's order, with the samplers that it lacks where llama.cpp has them."""
+
+RANDOM_SEED = 2**32 - 1
+"""Stands for a random seed: llama.cpp's ``LLAMA_DEFAULT_SEED``."""
 
 _INT32_MAX = 2**31 - 1
 # Name: lowest and highest value.
@@ -86,7 +90,7 @@ class SamplingParams:
         logit_bias: Added to the logits, by token id; ``-inf`` forbids the token.
         ignore_eos: Forbid the tokens that end a text.
         samplers: Order of the samplers, from ``SAMPLERS``; those left out are not used.
-        seed: Of the random choice, 0 to 2**32 - 2; 2**32 - 1 takes a random one.
+        seed: Of the random choice, 0 to 2**32 - 2; 2**32 - 1 and -1 take a random one.
 
     Raises:
         InvalidArgumentError: A value is NaN, out of its range or of another type.
@@ -120,14 +124,14 @@ class SamplingParams:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     ignore_eos: bool = False
     samplers: tuple[str, ...] = DEFAULT_ORDER
-    seed: int = 2**32 - 1
+    seed: int = RANDOM_SEED
 
     def __post_init__(self) -> None:
         for name, (low, high) in _RANGES.items():
             self._set(name, number(name, getattr(self, name), low, high))
         for name, (lowest, highest) in _INTEGERS.items():
             self._set(name, integer(name, getattr(self, name), lowest, highest))
-        self._set("seed", integer("seed", self.seed, 0, 2**32 - 1))
+        self._set("seed", _checked_seed(self.seed))
         if self.repeat_penalty == 0:
             raise InvalidArgumentError("repeat_penalty=0 would divide by zero: 1.0 is off")
         self._set("logit_bias", _checked_bias(self.logit_bias))
@@ -139,6 +143,22 @@ class SamplingParams:
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
+    @classmethod
+    def of(cls, options: SamplingOptions) -> SamplingParams:
+        """Make them of the arguments of a method; None stands for what is left out.
+
+        Raises:
+            TypeError: A name is unknown.
+            InvalidArgumentError: A value is out of range.
+        """
+        check_names(options, SamplingOptions.__annotations__)
+        given = {
+            name: value
+            for name, value in options.items()
+            if name not in WITHOUT_EFFECT and value is not None
+        }
+        return cls(**given)  # type: ignore[arg-type]  # checked by __post_init__
+
     @property
     def penalizes(self) -> bool:
         """Whether tokens of the text so far change what comes next."""
@@ -149,6 +169,12 @@ class SamplingParams:
 
 NAMES = frozenset(each.name for each in fields(SamplingParams))
 """The names of all parameters."""
+
+
+def _checked_seed(seed: object) -> int:
+    if isinstance(seed, int) and seed in (-1, RANDOM_SEED):
+        return RANDOM_SEED
+    return integer("seed", seed, 0, RANDOM_SEED - 1)
 
 
 def _breakers(texts: object) -> tuple[str, ...]:

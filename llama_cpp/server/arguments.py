@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..chat.completion import ChatCompletionJob
 from ..errors import InvalidArgumentError
+from ..generation.completion import CompletionJob
 from ..llama import Llama
 from ..sampling.hooks import LogitsProcessorList, MinTokensLogitsProcessor
 from .types import (
@@ -102,3 +104,16 @@ def chatting(llama: Llama, body: CreateChatCompletionRequest) -> dict[str, Any]:
         kwargs = {"reasoning_effort": body.reasoning_effort}
         arguments["chat_template_kwargs"] = {**kwargs, **(body.chat_template_kwargs or {})}
     return arguments
+
+
+def completion_job(llama: Llama, arguments: Mapping[str, Any]) -> CompletionJob:
+    """Make a completion of its arguments."""
+    options = {name: value for name, value in arguments.items() if name != "prompt"}
+    params = llama.completions.params(**options)
+    return llama.completions.job(arguments["prompt"], params)
+
+
+def chat_job(llama: Llama, arguments: Mapping[str, Any]) -> ChatCompletionJob:
+    """Make a chat completion of its arguments."""
+    options = {name: value for name, value in arguments.items() if name != "messages"}
+    return llama.chats.job(arguments["messages"], llama.chats.params(**options))

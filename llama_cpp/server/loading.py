@@ -60,8 +60,8 @@ def load(settings: ModelSettings) -> Llama:
 
 def _furnish(llama: Llama, settings: ModelSettings) -> None:
     """Add what is no argument of ``Llama``, and find what would fail only with a request."""
-    if (settings.chat_format or settings.chat_template) and llama._handler() is None:
-        llama._templates.renderer(llama.chat_format, has_tools=False)
+    if (settings.chat_format or settings.chat_template) and llama.chats.handler is None:
+        llama.chats.renderer()
     if not settings.vocab_only and llama.pooling_type() == raw.LLAMA_POOLING_TYPE_NONE:
         # One vector for each text is what clients expect, of generating models too.
         llama.context_params.pooling_type = raw.LLAMA_POOLING_TYPE_MEAN

@@ -35,7 +35,7 @@ class ModelRunner:
         self.llama = llama
         self.last_used = time.monotonic()
         self.n_leases = 0
-        self._limit = len(llama._engine.slots) + max_queue if not llama._vocab_only else max_queue
+        self._limit = len(llama.engine.slots) + max_queue if not llama._vocab_only else max_queue
         self._monitor = monitor
         self._loop = asyncio.get_running_loop()
         self._running: set[Running] = set()
@@ -47,7 +47,7 @@ class ModelRunner:
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="llama-compute")
         self._thread = threading.Thread(target=self._drive, name="llama-engine", daemon=True)
         if not llama._vocab_only:
-            llama._engine.after_step = self._tell
+            llama.engine.after_step = self._tell
             self._thread.start()
 
     @property
@@ -149,7 +149,7 @@ class ModelRunner:
     # On the engine's thread.
 
     def _drive(self) -> None:
-        engine = self.llama._engine
+        engine = self.llama.engine
         while not self._is_closing:
             self._work.wait()
             self._work.clear()

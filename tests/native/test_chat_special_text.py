@@ -10,7 +10,6 @@ import pytest
 from llama_kit import open_llama
 from upstream_vocabs import NAMES, vocab_file
 
-from llama_cpp._llama_chat import _DEFAULTS
 from llama_cpp.chat.special_text import SpecialTexts
 from llama_cpp.handles import Model
 from llama_cpp.llama import Llama
@@ -27,8 +26,7 @@ def llm() -> Iterator[Llama]:
 
 def prompt_of(llm: Llama, messages: Any, **options: Any) -> list[int]:
     """The prompt of a chat, as tokens."""
-    job = llm._chat(**{**_DEFAULTS, "messages": messages, **options})
-    return list(job._conversation.prompt)
+    return list(llm.chats.job(messages, llm.chats.params(**options)).prompt)
 
 
 def control_tokens(llm: Llama, ids: list[int]) -> list[str]:

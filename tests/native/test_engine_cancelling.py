@@ -30,9 +30,9 @@ def test_closing_an_iterator_frees_its_slot_at_once(llm: Llama) -> None:
     expected = text_of(llm, PROMPT)
     chunks = stream(llm)
     next(chunks)
-    assert len(llm._engine) == 1
+    assert len(llm.engine) == 1
     chunks.close()
-    assert len(llm._engine) == 0
+    assert len(llm.engine) == 0
     assert text_of(llm, PROMPT) == expected
 
 
@@ -41,15 +41,15 @@ def test_dropping_an_iterator_frees_its_slot(llm: Llama) -> None:
     next(chunks)
     del chunks
     gc.collect()
-    assert len(llm._engine) == 0
+    assert len(llm.engine) == 0
 
 
 def test_an_iterator_that_was_never_begun_leaves_nothing(llm: Llama) -> None:
     chunks = stream(llm)
-    assert len(llm._engine) == 0
+    assert len(llm.engine) == 0
     del chunks
     complete(llm, PROMPT)
-    assert len(llm._engine) == 0
+    assert len(llm.engine) == 0
 
 
 def test_a_text_that_waits_is_finished_before_the_next(llm: Llama) -> None:
@@ -72,7 +72,7 @@ def test_what_a_hook_raises_reaches_the_caller(llm: Llama, hook: str) -> None:
         complete(llm, PROMPT, **{hook: [fail]})
     with pytest.raises(LookupError, match="missing package"):
         list(stream(llm, **{hook: [fail]}))
-    assert len(llm._engine) == 0
+    assert len(llm.engine) == 0
     assert text_of(llm, PROMPT) == expected
 
 
@@ -131,7 +131,7 @@ llm = Llama(sys.argv[1], n_ctx=2048, n_batch=2048, n_ubatch=16, n_threads=1, ver
 prompt = [300 + i % 60 for i in range(2000)]
 expected = llm(prompt[:100], max_tokens=8, temperature=0)["choices"][0]["text"]
 llm.reset()
-decode, count = llm._engine._decode, 0
+decode, count = llm.engine._decode, 0
 
 def decode_and_interrupt(chunks):
     global count
@@ -140,14 +140,14 @@ def decode_and_interrupt(chunks):
         os.kill(os.getpid(), signal.SIGINT)
     decode(chunks)
 
-llm._engine._decode = decode_and_interrupt
+llm.engine._decode = decode_and_interrupt
 try:
     llm(prompt, max_tokens=8, temperature=0)
     raise SystemExit("the prompt was finished")
 except KeyboardInterrupt:
     pass
 assert count in (20, 21), count
-assert len(llm._engine) == 0
+assert len(llm.engine) == 0
 assert llm(prompt[:100], max_tokens=8, temperature=0)["choices"][0]["text"] == expected
 print("went on")
 """

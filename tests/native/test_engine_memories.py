@@ -40,7 +40,7 @@ def test_a_warm_prompt_gives_the_cold_text(zoo: Zoo, kind: str, n_parallel: int)
 def test_a_conversation_goes_on_where_the_reply_ended(zoo: Zoo, kind: str) -> None:
     with model_of(zoo, kind) as warm:
         complete(warm, PROMPT)
-        held = warm._zero.tokens
+        held = warm.sequence.tokens
         assert held[: len(PROMPT)] == PROMPT and len(held) == len(PROMPT) + 11
         answer = complete(warm, [*held, 400, 401])
         assert cached_tokens(answer) == len(held)
@@ -70,9 +70,9 @@ def test_texts_that_are_decoded_together_do_not_mix(zoo: Zoo, kind: str) -> None
 def test_choices_of_one_prompt_compute_it_once(zoo: Zoo) -> None:
     with open_llama(zoo.llama, n_parallel=4) as llm:
         complete(llm, [PROMPT] * 4)
-        requests = [slot.n_cached for slot in llm._engine.slots]
+        requests = [slot.n_cached for slot in llm.engine.slots]
         assert requests == [len(PROMPT) + 11] * 4
-        assert sum(not slot.checkpoints for slot in llm._engine.slots) == 4
+        assert sum(not slot.checkpoints for slot in llm.engine.slots) == 4
 
 
 def test_a_full_context_goes_on_with_a_shift(zoo: Zoo) -> None:

@@ -10,9 +10,12 @@ from handles_kit import open_context
 from llama_kit import PROMPT, open_llama, text_of
 from zoo import Zoo
 
+from llama_cpp.cache.active_cache import ActiveCache
+from llama_cpp.cache.fingerprint import Fingerprints
 from llama_cpp.engine import Engine
 from llama_cpp.errors import ContextWindowError, NoKVSlotError
-from llama_cpp.generation.generator import Generator, Options, Run
+from llama_cpp.generation.generator import Generator, Run
+from llama_cpp.generation.params import GenerationParams
 from llama_cpp.handles import Model
 from llama_cpp.sampling.chain import Ends
 from llama_cpp.sampling.params import SamplingParams
@@ -27,11 +30,16 @@ def generator(zoo: Zoo) -> Iterator[Generator]:
     with Model(zoo.llama) as model:
         context = open_context(model, n_seq_max=4, kv_unified=True, n_ctx=256)
         engine = Engine(context, Ends(model.vocab.is_eog))
-        yield Generator(engine, model, Pieces(model.vocab.token_to_piece))
+        yield Generator(
+            engine,
+            model,
+            Pieces(model.vocab.token_to_piece),
+            ActiveCache(engine, Fingerprints(context)),
+        )
 
 
 def run(generator: Generator, prompts: list[list[int]], max_tokens: int) -> list[str]:
-    texts = Run(generator, prompts, GREEDY, Options(max_tokens))
+    texts = Run(generator, prompts, GREEDY, GenerationParams(max_tokens))
     texts.finish()
     return ["".join(part for part, _ in choice.builder.parts) for choice in texts.choices]
 

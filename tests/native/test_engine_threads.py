@@ -60,7 +60,7 @@ def test_every_thread_gets_its_solo_result(zoo: Zoo, n_parallel: int) -> None:
 
         run_all(work)
         assert wrong == []
-        assert len(llm._engine) == 0
+        assert len(llm.engine) == 0
         run_all(work)
         before = psutil.Process().memory_info().rss
         run_all(work)
@@ -81,13 +81,13 @@ def run_all(work: Callable[[int], None]) -> None:
 def test_requests_of_threads_are_decoded_together(zoo: Zoo) -> None:
     with open_llama(zoo.llama, n_parallel=4) as llm:
         sizes: list[int] = []
-        decode = llm._engine._decode
+        decode = llm.engine._decode
 
         def measured(chunks: Any) -> None:
             sizes.append(len(chunks))
             decode(chunks)
 
-        llm._engine._decode = measured  # type: ignore[method-assign]
+        llm.engine._decode = measured  # type: ignore[method-assign]
         start = threading.Barrier(4)
 
         def work(seed: int) -> None:

@@ -39,7 +39,7 @@ def without_id(answer: Any) -> Any:
 
 
 async def until_running(llm: AsyncLlama, count: int) -> None:
-    while sum(slot.request is not None for slot in llm.llama._engine.slots) != count:
+    while sum(slot.request is not None for slot in llm.llama.engine.slots) != count:
         await asyncio.sleep(0.001)
 
 
@@ -164,7 +164,7 @@ def test_leaving_a_stream_frees_its_slot(llm: AsyncLlama) -> None:
         await until_running(llm, 0)
 
         async def reader() -> None:
-            async for _ in await llm(PROMPT, stream=True, **ENDLESS):  # type: ignore[union-attr]
+            async for _ in await llm(PROMPT, stream=True, **ENDLESS):
                 pass
 
         task = asyncio.create_task(reader())
@@ -184,10 +184,10 @@ def test_a_call_that_waits_for_a_slot_can_be_cancelled(llm: AsyncLlama) -> None:
         ]
         await until_running(llm, 4)
         waiting = asyncio.create_task(llm.create_completion(PROMPT, **ENDLESS))
-        while len(llm.llama._engine) != 5:
+        while len(llm.llama.engine) != 5:
             await asyncio.sleep(0.001)
         waiting.cancel()
-        while len(llm.llama._engine) != 4:
+        while len(llm.llama.engine) != 4:
             await asyncio.sleep(0.001)
         for task in running:
             task.cancel()
@@ -206,9 +206,9 @@ def test_mistakes_are_raised_where_they_are_awaited(llm: AsyncLlama) -> None:
         with pytest.raises(InvalidArgumentError, match="temperature=-1"):
             await llm(PROMPT, temperature=-1)
         with pytest.raises(TypeError, match="'tempreture'; did you mean 'temperature'"):
-            await llm(PROMPT, tempreture=1)
+            await llm(PROMPT, tempreture=1)  # type: ignore[call-overload]
         with pytest.raises(TypeError):
-            await llm(PROMPT, None, max_tokens=1, suffix="twice")
+            await llm(PROMPT, None, max_tokens=1, suffix="twice")  # type: ignore[call-overload]
         with pytest.raises(ContextWindowError):
             await llm([300] * 300)
         with pytest.raises(LookupError, match="no such word"):

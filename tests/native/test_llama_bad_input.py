@@ -139,7 +139,7 @@ def check(
         llm(prompt, **options)
     with pytest.raises(error, match=message):
         list(llm(prompt, stream=True, **options))
-    assert len(llm._engine) == 0
+    assert len(llm.engine) == 0
     assert text_of(llm, PROMPT, max_tokens=30) == expected
 
 
@@ -186,7 +186,7 @@ def test_a_stream_that_is_dropped_half_way_leaves_no_trace(
         next(chunks)
     del chunks
     gc.collect()
-    assert len(llm._engine) == 0
+    assert len(llm.engine) == 0
     assert text_of(llm, PROMPT, max_tokens=30) == expected
 
 
@@ -262,7 +262,7 @@ def test_a_response_format_is_a_dict(llm: Llama) -> None:
     with pytest.raises(InvalidArgumentError, match="must be a dict like"):
         llm.create_chat_completion(
             [{"role": "user", "content": "x"}],
-            response_format="json_object",  # type: ignore[arg-type]
+            response_format="json_object",  # type: ignore[call-overload]
         )
 
 

@@ -326,5 +326,5 @@ def test_a_dropped_stream_frees_the_model(llm: Llama) -> None:
     for _ in range(3):
         next(chunks)
     chunks.close()
-    assert len(llm._engine) == 0
+    assert len(llm.engine) == 0
     assert content_of(chat(llm)) == expected

@@ -236,7 +236,7 @@ def test_a_grammar_samples_the_masked_distribution(llm: Llama) -> None:
     texts = [llm(PROMPT, grammar=grammar, seed=seed, **options) for seed in range(n)]
     found = dict.fromkeys(letters, 0)
     for answer in texts:
-        found[answer["choices"][0]["text"]] += 1  # type: ignore[index]
+        found[answer["choices"][0]["text"]] += 1
     expected: dict[str, float] = dict.fromkeys(letters, 0.0)
     for token, share in zip(tokens, shares, strict=True):
         expected[llm.detokenize([token]).decode()] += n * float(share)
@@ -246,7 +246,7 @@ def test_a_grammar_samples_the_masked_distribution(llm: Llama) -> None:
 
 def test_without_tokens_for_filling_in_the_suffix_is_appended(zoo: Zoo) -> None:
     with open_llama(zoo.llama_bpe) as llm:
-        assert not llm._prompts.can_fill_in
+        assert llm._model.vocab_handle.fim_pre < 0
         text = text_of(llm, "def add(", max_tokens=4)
         assert text_of(llm, "def add(", suffix=")", max_tokens=4) == text + ")"
         chunks: Any = llm("def add(", suffix=")", max_tokens=4, stream=True, **GREEDY)

@@ -204,12 +204,12 @@ def test_what_is_awaited_is_the_same(llm: Llama) -> None:
 def test_a_cancelled_measurement_stops(llm: Llama) -> None:
     async def work() -> None:
         task = asyncio.create_task(AsyncLlama(llm).perplexity(PROMPT * 1000, n_ctx=32))
-        while not any(slot.request for slot in llm._engine.slots):
+        while not any(slot.request for slot in llm.engine.slots):
             await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        while len(llm._engine):
+        while len(llm.engine):
             await asyncio.sleep(0.001)
 
     expected = llm.score(TEXT, " a")
@@ -336,7 +336,7 @@ def test_bad_scores_are_refused(
     expected = llm.score(TEXT, " a")
     with pytest.raises(error, match=message):
         llm.score(*arguments)
-    assert len(llm._engine) == 0
+    assert len(llm.engine) == 0
     assert llm.score(TEXT, " a") == expected
 
 
@@ -362,7 +362,7 @@ def test_bad_perplexities_are_refused(
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         llm.perplexity(text, **options)
-    assert len(llm._engine) == 0
+    assert len(llm.engine) == 0
     assert llm.perplexity(PROMPT, n_ctx=16).n_tokens == 3 * 7
 
 
@@ -395,7 +395,7 @@ def test_what_is_interrupted_leaves_no_trace(zoo: Zoo, monkeypatch: pytest.Monke
     with open_llama(zoo.llama) as llm:
         expected = text_of(llm, PROMPT)
         scores = llm.score(PROMPT, [PROMPT[:40], PROMPT[:3]])
-        measure = llm._engine._readout._commit_prompt
+        measure = llm.engine._readout._commit_prompt
         calls = iter([None, KeyboardInterrupt()])
 
         def interrupted(*arguments: Any) -> None:
@@ -404,9 +404,9 @@ def test_what_is_interrupted_leaves_no_trace(zoo: Zoo, monkeypatch: pytest.Monke
             measure(*arguments)
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(llm._engine._readout, "_commit_prompt", interrupted)
+            patch.setattr(llm.engine._readout, "_commit_prompt", interrupted)
             llm.score(PROMPT, [PROMPT[:40], PROMPT[:3]])
-        assert len(llm._engine) == 0
+        assert len(llm.engine) == 0
         again = llm.score(PROMPT, [PROMPT[:40], PROMPT[:3]])
         for each, before in zip(again, scores, strict=True):
             assert each.token_logprobs == pytest.approx(before.token_logprobs, abs=CLOSE)

@@ -318,7 +318,7 @@ def test_an_image_that_the_memory_lost_is_evaluated_again(llm: Llama) -> None:
     expected = ask(llm, QUESTION, picture(1))
     stream = answer(llm, saying(QUESTION, picture(1)), stream=True)
     parts = [next(stream) for _ in range(4)]
-    llm._engine.sequences.clear(llm._engine.slots[0])  # as when a decode is aborted that cannot be
+    llm.engine.sequences.clear(llm.engine.slots[0])  # as when a decode is aborted that cannot be
     parts += stream
     texts = [part["choices"][0]["delta"].get("content") or "" for part in parts]
     assert "".join(texts) == expected

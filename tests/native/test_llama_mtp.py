@@ -142,7 +142,7 @@ def test_a_reply_is_gone_on_from(path: Path) -> None:
     """Its last guesses may have been rejected, in this slot and in one that copies it."""
     with open_llama(path) as llm:
         reply = complete(llm, PROMPT, max_tokens=21)
-        held = llm._zero.tokens
+        held = llm.sequence.tokens
         expected = [text_of(llm, [*held, token], max_tokens=20) for token in (400, 401, 402)]
     assert reply["usage"]["completion_tokens"] == 21
     for n_parallel in (1, 3):
@@ -156,7 +156,7 @@ def test_a_reply_is_gone_on_from(path: Path) -> None:
 def test_a_slot_is_copied_while_it_writes(path: Path) -> None:
     with open_llama(path) as llm:
         expected = text_of(llm, PROMPT, max_tokens=40)
-        held = llm._zero.tokens
+        held = llm.sequence.tokens
         others = [text_of(llm, [*held[:count], 400], max_tokens=20) for count in range(61, 75)]
     with open_llama(path, draft_model="mtp", n_parallel=2) as llm:
         chunks = complete(llm, PROMPT, max_tokens=40, stream=True)
@@ -184,7 +184,7 @@ def test_a_head_that_is_interrupted_guesses_later(folder: Path, kind: str) -> No
     with open_llama(path) as llm:
         expected = text_of(llm, PROMPT, max_tokens=60)
     with open_llama(path, draft_model="mtp") as llm:
-        drafter = llm._engine._drafter
+        drafter = llm.engine._drafter
         assert isinstance(drafter, MtpDrafter)
         text = ""
         for index, chunk in enumerate(complete(llm, PROMPT, max_tokens=60, stream=True)):

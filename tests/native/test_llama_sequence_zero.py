@@ -334,7 +334,7 @@ def test_logits_are_those_of_the_sequence_whatever_else_is_decoded(zoo: Zoo) -> 
         mine, token = llm.logits(), llm.sample(temp=0)
         other: Any = llm([410, 420, 430], stream=True, max_tokens=20)
         next(other)
-        assert llm._engine.slots[1].request is not None
+        assert llm.engine.slots[1].request is not None
         assert np.array_equal(llm.logits(), mine)
         assert np.array_equal(llm.scores[-1], mine)
         assert llm.sample(temp=0) == token
@@ -346,7 +346,7 @@ def test_threads_that_generate_by_hand_and_by_request_do_not_mix(zoo: Zoo) -> No
         expected = greedy(llm, PROMPT, 40)
         # Its slot is the other one, and from now on the one for this prompt.
         other = text_of(llm, PROMPT[:9], max_tokens=30)
-        assert llm._engine.slots[1].n_cached
+        assert llm.engine.slots[1].n_cached
         texts: list[str] = []
         is_done = threading.Event()
 

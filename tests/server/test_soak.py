@@ -129,7 +129,7 @@ def test_everything_that_was_begun_is_finished_or_was_cancelled_by_its_client() 
         while runner.n_active or server.busy_slots:
             time.sleep(0.01)
         grown = process.memory_info().rss - before
-        assert len(runner.llama._engine) == 0
+        assert len(runner.llama.engine) == 0
         assert server.post("/v1/completions", {"prompt": "Once"}).status_code == 200
     assert done.keys() >= {
         "completed",

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llama_cpp.chat.params import ChatParams
 from llama_cpp.errors import InvalidArgumentError
-from llama_cpp.sampling.options import SamplingOptions, sampling_params
+from llama_cpp.generation.params import CompletionParams
+from llama_cpp.sampling.options import WITHOUT_EFFECT, SamplingOptions
 from llama_cpp.sampling.params import DEFAULT_ORDER, NAMES, SAMPLERS, SamplingParams
 
 NOT_NEGATIVE = [
@@ -213,17 +215,17 @@ def test_penalties_look_back_only_where_there_are_any(
 
 
 def test_every_option_is_a_parameter() -> None:
-    assert set(SamplingOptions.__annotations__) < NAMES
+    assert set(SamplingOptions.__annotations__) - WITHOUT_EFFECT == NAMES
     assert {field.name for field in dataclasses.fields(SamplingParams)} == NAMES
 
 
-def test_arguments_of_both_kinds_come_together() -> None:
-    params = sampling_params(
-        {"temperature": 0.5, "logit_bias": {"3": 1}},
-        {"min_keep": 2, "dry_sequence_breakers": ["\n", "."], "samplers": ["min_p", "temperature"]},
-        seed=11,
-    )
-    assert params == SamplingParams(
+def test_params_are_made_of_options() -> None:
+    options: SamplingOptions = {
+        "temperature": 0.5, "logit_bias": {"3": 1}, "min_keep": 2, "tfs_z": 0.5,
+        "dry_sequence_breakers": ["\n", "."], "samplers": ["min_p", "temperature"], "seed": 11,
+    }  # fmt: skip
+    given = dict(options)
+    assert SamplingParams.of(options) == SamplingParams(
         temperature=0.5,
         logit_bias={3: 1.0},
         min_keep=2,
@@ -231,18 +233,16 @@ def test_arguments_of_both_kinds_come_together() -> None:
         samplers=("min_p", "temperature"),
         seed=11,
     )
+    assert options == given
 
 
-def test_no_bias_is_an_empty_one() -> None:
-    assert sampling_params({"logit_bias": None}, {}, 1) == SamplingParams(seed=1)
+def test_none_is_what_was_left_out() -> None:
+    assert SamplingParams.of({"logit_bias": None, "seed": None}) == SamplingParams()
 
 
-def test_arguments_stay_as_they_were() -> None:
-    known: dict[str, Any] = {"logit_bias": None, "top_k": 5}
-    further: dict[str, Any] = {"dry_sequence_breakers": ["."]}
-    sampling_params(known, further, 1)
-    assert known == {"logit_bias": None, "top_k": 5}
-    assert further == {"dry_sequence_breakers": ["."]}
+@pytest.mark.parametrize("seed", [-1, 2**32 - 1])
+def test_seeds_that_stand_for_a_random_one(seed: int) -> None:
+    assert SamplingParams(seed=seed).seed == 2**32 - 1
 
 
 @pytest.mark.parametrize(
@@ -252,15 +252,17 @@ def test_arguments_stay_as_they_were() -> None:
         ("max_token", "; did you mean 'max_tokens'?"),
         ("stops", "; did you mean 'stop'?"),
         ("xtc_probabilty", "; did you mean 'xtc_probability'?"),
+        ("strem", "; did you mean 'stream'?"),
         ("qqqq", ""),
     ],
 )
 def test_an_unknown_name_gets_the_nearest_one(name: str, hint: str) -> None:
-    with pytest.raises(TypeError) as raised:
-        sampling_params({}, {name: 1}, 1)
-    assert str(raised.value) == f"unexpected keyword argument {name!r}{hint}"
+    for make in (CompletionParams.of, ChatParams.of):
+        with pytest.raises(TypeError) as raised:
+            make({name: 1})  # type: ignore[operator]
+        assert str(raised.value) == f"unexpected keyword argument {name!r}{hint}"
 
 
 def test_a_value_of_an_option_is_checked() -> None:
     with pytest.raises(InvalidArgumentError, match="xtc_threshold=2 must be a number from 0 to 1"):
-        sampling_params({}, {"xtc_threshold": 2}, 1)
+        SamplingParams.of({"xtc_threshold": 2})

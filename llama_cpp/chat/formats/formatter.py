@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ...errors import ChatTemplateError, InvalidArgumentError
-from ...generation.generator import Options
+from ...generation.params import GenerationParams
 from ...handles import Vocab
 from ...sampling.hooks import StoppingCriteriaList
 from ..conversation import LoadedTemplate, TemplateConversation
@@ -96,7 +96,7 @@ class FormattedConversation:
         starts = [vocab.bos] if begins and ids[:1] != [vocab.bos] else []
         self.prompt: Sequence[int] = starts + ids
 
-    def options(self, options: Options) -> Options:
+    def options(self, options: GenerationParams) -> GenerationParams:
         """Add stops, criteria and the grammar to a request's options."""
         if self._reply is not None:
             options = self._reply.options(options)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...constraints.json_schema.converter import json_schema_to_gbnf
-from ...generation.generator import Options
+from ...generation.params import GenerationParams
 from ...handles import Vocab
 from ..messages import ROLES, ReplyForm, text_of
 from ..reply import Parser
@@ -134,7 +134,7 @@ class FunctionaryConversation:
             vocab.special_texts[each] for each in markers if each in vocab.special_texts
         )
 
-    def options(self, options: Options) -> Options:
+    def options(self, options: GenerationParams) -> GenerationParams:
         """Add the dialect's stops, grammar and special tokens to a request's options."""
         return replace(
             options.with_stops(self._dialect.stops),

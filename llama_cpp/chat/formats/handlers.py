@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import abc
 import functools
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, final
 
 from ..._utils import Singleton
 from ...errors import InvalidArgumentError
+from ...sampling.options import FurtherSamplingOptions
+from ...sampling.params import RANDOM_SEED
+from ...text import StopStrings
 from ..conversation import LoadedTemplate
+from ..params import ChatParams
 from ..render import Renderer, TemplateRenderer
 from .formatter import FormatterRenderer
 from .functionary import FUNCTIONARY, FunctionaryRenderer
@@ -54,6 +58,88 @@ class LlamaChatCompletionHandler(Protocol):
         **kwargs: Any,
     ) -> Any:
         """Answer, with the arguments of ``Llama.create_chat_completion``."""
+
+
+class RenderingHandler(abc.ABC):
+    """A handler that makes prompts of messages, and leaves the rest to the model."""
+
+    @abc.abstractmethod
+    def renderer(self, chats: Any, *, has_tools: bool = False) -> Renderer:
+        """Return what renders conversations.
+
+        Args:
+            chats: The ``Chats`` of the model.
+            has_tools: Whether the conversation has tools.
+        """
+
+    @property
+    def only_renders(self) -> bool:
+        """Whether calling it does nothing more: no subclass answers by itself."""
+        return type(self).__call__ is RenderingHandler.__call__
+
+    def __call__(
+        self,
+        llama: Any,
+        messages: Sequence[Mapping[str, Any]],
+        functions: Any = None,
+        function_call: Any = None,
+        tools: Any = None,
+        tool_choice: Any = None,
+        temperature: float = 0.2,
+        top_p: float = 0.95,
+        top_k: int = 40,
+        min_p: float = 0.05,
+        typical_p: float = 1.0,
+        stream: bool = False,
+        stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
+        seed: int | None = None,
+        response_format: Any = None,
+        max_tokens: int | None = None,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        repeat_penalty: float = 1.1,
+        tfs_z: float = 1.0,
+        mirostat_mode: int = 0,
+        mirostat_tau: float = 5.0,
+        mirostat_eta: float = 0.1,
+        model: str | None = None,
+        logits_processor: Any = None,
+        grammar: Any = None,
+        logit_bias: Mapping[Any, float] | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Answer, with the arguments of ``Llama.create_chat_completion``."""
+        params = llama.chats.params(
+            functions=functions, function_call=function_call, tools=tools,
+            tool_choice=tool_choice, temperature=temperature, top_p=top_p, top_k=top_k,
+            min_p=min_p, typical_p=typical_p, stop=stop, seed=seed,
+            response_format=response_format, max_tokens=max_tokens,
+            presence_penalty=presence_penalty, frequency_penalty=frequency_penalty,
+            repeat_penalty=repeat_penalty, tfs_z=tfs_z, mirostat_mode=mirostat_mode,
+            mirostat_tau=mirostat_tau, mirostat_eta=mirostat_eta, model=model,
+            logits_processor=logits_processor, grammar=grammar, logit_bias=logit_bias,
+            logprobs=logprobs, top_logprobs=top_logprobs, **kwargs,
+        )  # fmt: skip
+        renderer = self.renderer(llama.chats, has_tools=params.has_tools)
+        return llama.chats.answer(messages, params, renderer, stream=stream)
+
+
+@final
+class FormatHandler(RenderingHandler):
+    """The handler of a format.
+
+    Args:
+        make_renderer: Makes what renders it.
+    """
+
+    def __init__(self, make_renderer: Callable[[], Renderer]) -> None:
+        self._make_renderer = make_renderer
+
+    def renderer(self, chats: Any, *, has_tools: bool = False) -> Renderer:
+        """Return what renders conversations."""
+        return self._make_renderer()
 
 
 class LlamaChatCompletionHandlerNotFoundException(InvalidArgumentError):  # noqa: N818
@@ -102,9 +188,9 @@ class LlamaChatCompletionHandlerRegistry(Singleton):
         if name in self._chat_handlers:
             return self._chat_handlers[name]
         if name in FUNCTIONARY:
-            return _handler_by(lambda: FunctionaryRenderer(name))
+            return FormatHandler(lambda: FunctionaryRenderer(name))
         if name in FORMATS:
-            return _handler_by(lambda: _renderer_of_format(name))
+            return FormatHandler(lambda: _renderer_of_format(name))
         names = sorted({*self._chat_handlers, *FUNCTIONARY, *FORMATS})
         raise LlamaChatCompletionHandlerNotFoundException(
             f"chat_format={name!r} is unknown: there are {', '.join(names)}, and None for the "
@@ -159,7 +245,7 @@ def chat_formatter_to_chat_completion_handler(chat_formatter: Callable[..., Any]
     has_template = getattr(chat_formatter, "engine_template", None)
     template = None if has_template is None else has_template()
     renderer = FormatterRenderer(chat_formatter, template)
-    return _handler_by(lambda: renderer)
+    return FormatHandler(lambda: renderer)
 
 
 @functools.cache
@@ -168,36 +254,60 @@ def _renderer_of_format(name: str) -> TemplateRenderer:
     return TemplateRenderer(LoadedTemplate(named.template), named.stops)
 
 
-_ANYHOW = inspect.Parameter.POSITIONAL_OR_KEYWORD
-_HANDLER_DEFAULTS: Mapping[str, Any] = {
-    "functions": None, "function_call": None, "tools": None, "tool_choice": None,
-    "temperature": 0.2, "top_p": 0.95, "top_k": 40, "min_p": 0.05, "typical_p": 1.0,
-    "stream": False, "stop": [], "response_format": None, "max_tokens": None,
-    "presence_penalty": 0.0, "frequency_penalty": 0.0, "repeat_penalty": 1.1, "tfs_z": 1.0,
-    "mirostat_mode": 0, "mirostat_tau": 5.0, "mirostat_eta": 0.1, "model": None,
-    "logits_processor": None, "grammar": None, "logprobs": None, "top_logprobs": None,
-}  # fmt: skip
+def handler_arguments(params: ChatParams) -> dict[str, Any]:
+    """The keyword arguments of a handler of somebody else's.
+
+    Those that llama-cpp-python's handlers do not know are among them only if they are set.
+    """
+    sampling, generation = params.sampling, params.generation
+    assert isinstance(generation.stop, StopStrings)
+    known = {
+        "functions": params.functions,
+        "function_call": params.function_call,
+        "tools": params.tools,
+        "tool_choice": params.tool_choice,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "typical_p": sampling.typical_p,
+        "stop": list(generation.stop.stops),
+        "seed": None if sampling.seed == RANDOM_SEED else sampling.seed,
+        "response_format": params.response_format,
+        "max_tokens": generation.max_tokens,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "repeat_penalty": sampling.repeat_penalty,
+        "tfs_z": 1.0,
+        "mirostat_mode": sampling.mirostat_mode,
+        "mirostat_tau": sampling.mirostat_tau,
+        "mirostat_eta": sampling.mirostat_eta,
+        "model": params.model,
+        "logits_processor": generation.logits_processor,
+        "grammar": params.grammar,
+        "logit_bias": dict(sampling.logit_bias) or None,
+        "logprobs": None if generation.logprobs is None else True,
+        "top_logprobs": params.top_logprobs,
+    }
+    plain = ChatParams()
+    further = {
+        name: getattr(params, name)
+        for name in _FURTHER
+        if getattr(params, name) != getattr(plain, name)
+    }
+    further |= {
+        name: getattr(sampling, name)
+        for name in FurtherSamplingOptions.__annotations__
+        if getattr(sampling, name) != getattr(plain.sampling, name)
+    }
+    if generation.n != 1:
+        further["n"] = generation.n
+    if params.include_usage:
+        further["stream_options"] = {"include_usage": True}
+    return known | further
 
 
-def _handler_by(renderer: Callable[[], Renderer]) -> Callable[..., Any]:
-    def handler(*args: Any, **kwargs: Any) -> Any:
-        bound = _HANDLER_SIGNATURE.bind(*args, **kwargs)
-        bound.apply_defaults()
-        arguments = dict(bound.arguments)
-        further = arguments.pop("kwargs", {})
-        return arguments.pop("llama")._answer(renderer(), **arguments, **further)
-
-    handler.__signature__ = _HANDLER_SIGNATURE  # type: ignore[attr-defined]
-    return handler
-
-
-_HANDLER_SIGNATURE = inspect.Signature(
-    [
-        *(inspect.Parameter(name, _ANYHOW) for name in ("llama", "messages")),
-        *(
-            inspect.Parameter(n, _ANYHOW, default=default)
-            for n, default in _HANDLER_DEFAULTS.items()
-        ),
-        inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
-    ]
-)
+_FURTHER = (
+    "lora", "parallel_tool_calls", "enable_thinking", "reasoning_format",
+    "continue_final_message", "chat_template_kwargs", "parse_special",
+)  # fmt: skip

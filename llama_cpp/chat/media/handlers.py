@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ...errors import MediaError, ModelNotFoundError
+from ..formats.handlers import RenderingHandler
 from ..formats.named import FORMATS
 from ..render import TemplateRenderer
 from .content import MediaLoader
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ...handles.media import MediaProjector
 
 
-class MTMDChatHandler:
+class MTMDChatHandler(RenderingHandler):
     """Answers chats with images and sounds, by the model's own template.
 
     The projector is loaded when it is first needed, and freed with the model or by ``close``.
@@ -87,65 +88,22 @@ class MTMDChatHandler:
         self.__dict__.update(state)
         self._start()
 
-    def __call__(
-        self,
-        *,
-        llama: Any,
-        messages: Sequence[Mapping[str, Any]],
-        functions: Any = None,
-        function_call: Any = None,
-        tools: Any = None,
-        tool_choice: Any = None,
-        temperature: float = 0.2,
-        top_p: float = 0.95,
-        top_k: int = 40,
-        min_p: float = 0.05,
-        typical_p: float = 1.0,
-        stream: bool = False,
-        stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
-        seed: int | None = None,
-        response_format: Any = None,
-        max_tokens: int | None = None,
-        presence_penalty: float = 0.0,
-        frequency_penalty: float = 0.0,
-        repeat_penalty: float = 1.1,
-        tfs_z: float = 1.0,
-        mirostat_mode: int = 0,
-        mirostat_tau: float = 5.0,
-        mirostat_eta: float = 0.1,
-        model: str | None = None,
-        logits_processor: Any = None,
-        grammar: Any = None,
-        logit_bias: Mapping[Any, float] | None = None,
-        logprobs: bool | None = None,
-        top_logprobs: int | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Answer, with the arguments of ``Llama.create_chat_completion``.
-
-        Raises:
-            MediaError: An image or a sound cannot be had or used, or there is no projector.
-        """
-        arguments = {k: v for k, v in locals().items() if k not in ("self", "llama", "kwargs")}
-        renderer = self.renderer(llama, has_tools=bool(tools or functions))
-        return llama._answer(renderer, **arguments, **kwargs)
-
-    def renderer(self, llama: Any, *, has_tools: bool = False) -> MediaRenderer:
-        """Return what renders conversations for a ``Llama``.
+    def renderer(self, chats: Any, *, has_tools: bool = False) -> MediaRenderer:
+        """Return what renders conversations of a model.
 
         Args:
-            llama: The model.
+            chats: The ``Chats`` of the model.
             has_tools: Whether the conversation has tools.
         """
-        templates = llama._templates
-        name = llama.chat_format if templates.knows(llama.chat_format or "") else None
+        templates = chats.templates
+        name = chats.chat_format if templates.knows(chats.chat_format or "") else None
         if self.CHAT_FORMAT is not None:
             inner = TemplateRenderer(templates.load(self.CHAT_FORMAT), self.STOPS)
-        elif name is None and "tokenizer.chat_template" not in llama.metadata:
+        elif name is None and not templates.has_own:
             inner = templates.renderer(self.FALLBACK, has_tools=has_tools)
         else:
             inner = templates.renderer(name, has_tools=has_tools)
-        model = llama._model.handle
+        model = chats.model
         return MediaRenderer(inner, lambda: self._projector_for(model), self._loader, self.LAYOUT)
 
     def load_image(self, image_url: str | Mapping[str, Any]) -> bytes:
@@ -324,10 +282,6 @@ class Qwen25VLChatHandler(Llava15ChatHandler):
     FALLBACK = "qwen"
     STOPS = ()
     LAYOUT = MediaLayout()
-
-    def __call__(self, **kwargs: Any) -> Any:
-        """Answer; see ``MTMDChatHandler``."""
-        return super().__call__(**kwargs)
 
 
 class Gemma4ChatHandler(MTMDChatHandler):

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ...llama import Llama
-from ..arguments import chatting, completing
+from ..arguments import chat_job, chatting, completing, completion_job
 from ..context import Context
 from ..running import PolledJob
 from ..types import CreateChatCompletionRequest, CreateCompletionRequest
@@ -24,7 +24,7 @@ async def create_completion(
     def call(llama: Llama) -> PolledJob:
         arguments = completing(llama, body)
         arguments["max_tokens"] = context.capped(arguments["max_tokens"])
-        return llama.completion_job(**arguments, model=context.registry.name_of(body.model))
+        return completion_job(llama, {**arguments, "model": context.registry.name_of(body.model)})
 
     return await context.generate(request, body.model, call, stream=bool(body.stream))
 
@@ -38,6 +38,6 @@ async def create_chat_completion(
     def call(llama: Llama) -> PolledJob:
         arguments = chatting(llama, body)
         arguments["max_tokens"] = context.capped(arguments["max_tokens"])
-        return llama.chat_job(**arguments, model=context.registry.name_of(body.model))
+        return chat_job(llama, {**arguments, "model": context.registry.name_of(body.model)})
 
     return await context.generate(request, body.model, call, stream=bool(body.stream))

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from ...llama import Llama
+from ..arguments import chat_job
 from ..building import built_events, written
 from ..context import Context
 from ..errors import anthropic_shape, described
@@ -88,7 +89,7 @@ async def create_message(
     jobs: list[Any] = []
 
     def call(llama: Llama) -> PolledJob:
-        jobs.append(llama.chat_job(**arguments))
+        jobs.append(chat_job(llama, arguments))
         job: PolledJob = jobs[0]
         return job
 
@@ -120,7 +121,7 @@ async def count_tokens(request: Request, body: CountTokensRequest, context: Cont
     async def work() -> dict[str, int]:
         async with context.registry.lease(body.model) as runner:
             llama = runner.llama
-            count = await runner.in_thread(lambda: len(llama.chat_job(**arguments).prompt))
+            count = await runner.in_thread(lambda: len(chat_job(llama, arguments).prompt))
             return {"input_tokens": count}
 
     return await answered(request, work())

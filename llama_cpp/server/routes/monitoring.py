@@ -35,7 +35,7 @@ async def slots(context: Context) -> list[dict[str, Any]]:
         _described(name, runner.llama.n_ctx(), slot)
         for name, runner in context.registry.runners.items()
         if not runner.llama._vocab_only
-        for slot in runner.llama._engine.slots
+        for slot in runner.llama.engine.slots
     ]
 
 
@@ -60,7 +60,7 @@ async def props(context: Context, model: str | None = None) -> dict[str, Any]:
         return {
             "model_path": llama.model_path,
             "model_alias": settings.names[0],
-            "total_slots": 0 if llama._vocab_only else len(llama._engine.slots),
+            "total_slots": 0 if llama._vocab_only else len(llama.engine.slots),
             "default_generation_settings": {"n_ctx": 0 if llama._vocab_only else llama.n_ctx()},
             "chat_template": llama.metadata.get("tokenizer.chat_template", ""),
             "version": __version__,
@@ -73,5 +73,5 @@ def counts(context: ServerContext) -> tuple[int, int]:
     for runner in context.registry.runners.values():
         active += runner.n_active
         if not runner.llama._vocab_only:
-            processing += sum(slot.request is not None for slot in runner.llama._engine.slots)
+            processing += sum(slot.request is not None for slot in runner.llama.engine.slots)
     return processing, max(0, active - processing)

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from ...llama import Llama
+from ..arguments import chat_job
 from ..building import built_events, written
 from ..context import Context
 from ..errors import RequestError, described
@@ -79,7 +80,7 @@ async def create_response(
     builder = ResponseBuilder(_echoed(body, name))
 
     def call(llama: Llama) -> PolledJob:
-        return llama.chat_job(**arguments)
+        return chat_job(llama, arguments)
 
     def events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
         return built_events(builder.begin(), builder, parts, PING)

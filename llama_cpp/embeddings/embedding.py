@@ -1,4 +1,4 @@
-"""What ``Llama`` offers for embeddings, reranking and classification."""
+"""``Embeddings``: embeddings, reranking and classification with one model."""
 
 from __future__ import annotations
 
@@ -7,30 +7,66 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from . import llama_cpp as raw
-from ._llama_sequence import LlamaSequence
-from .embeddings.batches import Embedder, normalized
-from .embeddings.rerank import PairPrompts
-from .errors import InvalidArgumentError
-from .llama_types import CreateEmbeddingResponse
-from .validation.native_arguments import token_array
-from .validation.numbers import integer
+from .. import llama_cpp as raw
+from ..engine import Engine
+from ..errors import InvalidArgumentError
+from ..llama_types import CreateEmbeddingResponse
+from ..validation.native_arguments import token_array
+from ..validation.numbers import integer
+from .batches import Embedder, normalized
+from .rerank import PairPrompts
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_EMBEDDER_LOCK = threading.Lock()
 
+class Embeddings:
+    """Embeds with a context of its own, which is made when it is first needed.
 
-class LlamaEmbeddings(LlamaSequence):
-    """The part of ``Llama`` for embeddings."""
+    Args:
+        engine: That of the model, which may be generating meanwhile.
+        metadata: The model's.
+        model_name: What results say the model is where a call says nothing.
+        poll: How eagerly worker threads look for work.
+    """
 
-    model_path: str
-    metadata: dict[str, str]
-    context_params: raw.llama_context_params
+    def __init__(
+        self, engine: Engine, metadata: Mapping[str, str], model_name: str, poll: int
+    ) -> None:
+        self._engine = engine
+        self._model = engine.context.model
+        self._metadata = metadata
+        self._model_name = model_name
+        self._poll = poll
+        self._lock = threading.Lock()
+        self._embedder: Embedder | None = None
 
-    def create_embedding(
+    @property
+    def embedder(self) -> Embedder:
+        """The context for embeddings.
+
+        Raises:
+            ClosedError: The model is closed.
+            OutOfMemoryError: There is no memory for it.
+        """
+        self._engine.check_open()
+        with self._lock:
+            if self._embedder is None:
+                self._embedder = Embedder(
+                    self._model,
+                    self._engine.context.params,
+                    self._engine.adapters.default,
+                    self._poll,
+                )
+            return self._embedder
+
+    def close(self) -> None:
+        """Free the context."""
+        if self._embedder is not None:
+            self._embedder.close()
+
+    def create(
         self,
         input: str | Sequence[Any],  # noqa: A002 - OpenAI's name
         model: str | None = None,
@@ -72,7 +108,7 @@ class LlamaEmbeddings(LlamaSequence):
         answer = {
             "object": "list",
             "data": data,
-            "model": model if model is not None else self.model_path,
+            "model": model if model is not None else self._model_name,
             "usage": {"prompt_tokens": count, "total_tokens": count},
         }
         return cast("CreateEmbeddingResponse", answer)
@@ -146,7 +182,7 @@ class LlamaEmbeddings(LlamaSequence):
                 raise InvalidArgumentError(f"documents[{index}] must be a text, not {document!r}")
         if top_n is not None:
             integer("top_n", top_n, 1, 2**31 - 1)
-        pairs = PairPrompts(self._model.vocab_handle, self.metadata)
+        pairs = PairPrompts(self._model.vocab, self._metadata)
         prompts = [pairs.tokenize(query, document) for document in documents]
         rows, count = self._embed(prompts, truncate=truncate, embedder=embedder)
         scores = [float(row[0]) for row in rows]
@@ -157,7 +193,7 @@ class LlamaEmbeddings(LlamaSequence):
             for index in order
         ]
         usage = {"prompt_tokens": count, "total_tokens": count}
-        return {"object": "list", "model": self.model_path, "results": results, "usage": usage}
+        return {"object": "list", "model": self._model_name, "results": results, "usage": usage}
 
     def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
         """Score the labels of a classifier.
@@ -175,7 +211,7 @@ class LlamaEmbeddings(LlamaSequence):
         embedder = self._ranker()
         prompts, is_single = self._embedding_prompts(input)
         rows, _ = self._embed(prompts, truncate=True, embedder=embedder)
-        labels = self._model.handle.labels
+        labels = self._model.labels
         scored = [
             dict(sorted(zip(labels, row.tolist(), strict=True), key=lambda pair: -pair[1]))
             for row in rows
@@ -183,7 +219,7 @@ class LlamaEmbeddings(LlamaSequence):
         return scored[0] if is_single else scored
 
     def _ranker(self) -> Embedder:
-        embedder = self._embedding_context()
+        embedder = self.embedder
         if embedder.pooling_type != raw.LLAMA_POOLING_TYPE_RANK:
             raise InvalidArgumentError(
                 "this model has no scores to give: load one for reranking or classification, whose "
@@ -198,7 +234,7 @@ class LlamaEmbeddings(LlamaSequence):
         truncate: bool,
         embedder: Embedder | None = None,
     ) -> tuple[list[npt.NDArray[np.float32]], int]:
-        embedder = embedder or self._embedding_context()
+        embedder = embedder or self.embedder
         limit = embedder.limit
         longest = max(map(len, prompts))
         if longest > limit and not truncate:
@@ -211,11 +247,11 @@ class LlamaEmbeddings(LlamaSequence):
 
     def _embedding_prompts(self, texts: Any) -> tuple[list[list[int]], bool]:
         """The tokens of each text, and whether it was one alone."""
-        self._check_context()
+        self._engine.check_open()
         if isinstance(texts, bytes | Mapping) or not isinstance(texts, str | Sequence):
             raise InvalidArgumentError(f"input={texts!r} must be a text or a list of texts")
         is_single = isinstance(texts, str) or (len(texts) > 0 and isinstance(texts[0], int))
-        vocab = self._model.vocab_handle
+        vocab = self._model.vocab
         prompts = [
             vocab.tokenize(text, parse_special=True)
             if isinstance(text, str)
@@ -225,17 +261,6 @@ class LlamaEmbeddings(LlamaSequence):
         if not prompts or not all(prompts):
             raise InvalidArgumentError("there is nothing to embed: give at least one text")
         return prompts, is_single
-
-    def _embedding_context(self) -> Embedder:
-        self._check_context()
-        with _EMBEDDER_LOCK:
-            if "_embedder" not in self.__dict__:
-                adapters = self._engine.adapters.default
-                poll = self._arguments.get("poll", 50)
-                self._embedder = Embedder(
-                    self._model.handle, self.context_params, adapters, poll
-                )  # fmt: skip
-            return self._embedder
 
 
 def _encoded(row: npt.NDArray[np.float32], encoding_format: str) -> Any:

@@ -1,0 +1,87 @@
+"""From parameters to a model with a context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .. import llama_cpp as raw
+from .._internals import LlamaContext, LlamaModel
+from ..gguf.progress import progress_callback
+from ..handles.threadpool import Threadpool
+from .fit import fit
+from .params import ContextParams, ModelParams, NativeModelParams
+
+
+class LoadedModel(NamedTuple):
+    """A model, and what it and its context are made with.
+
+    Attributes:
+        model: The weights.
+        params: What they were loaded with.
+        context_params: What a context is to be made with; None if there is only a vocabulary.
+    """
+
+    model: LlamaModel
+    params: raw.llama_model_params
+    context_params: raw.llama_context_params | None
+
+
+def load_model(
+    path: str,
+    given: ModelParams,
+    wanted: ContextParams,
+    *,
+    drafts: bool,
+    load_mtp: bool,
+    progress: bool | Callable[[float], bool | None],
+    verbose: bool,
+) -> LoadedModel:
+    """Load a model, and decide what its context is made with.
+
+    Args:
+        path: A GGUF file.
+        given: How the weights are loaded.
+        wanted: What the context is made with.
+        drafts: Whether guesses of tokens are to be checked.
+        load_mtp: Whether the head for multi-token prediction is loaded too.
+        progress: Is told the loaded fraction; True shows a bar on a terminal.
+        verbose: Whether the engine's messages reach ``logging`` as they come.
+
+    Raises:
+        ModelLoadError: One of its subclasses says what is wrong with the file.
+        OutOfMemoryError: Model and context do not fit into memory.
+        InvalidArgumentError: The context is too large.
+    """
+    native = NativeModelParams(given, progress=progress_callback(progress), load_mtp=load_mtp)
+    n_ctx = wanted.n_ctx if given.vocab_only else fit(path, native, wanted, drafts=drafts)
+    model: LlamaModel = native.load(
+        lambda params: LlamaModel(path_model=path, params=params, verbose=verbose)
+    )
+    if given.vocab_only:
+        return LoadedModel(model, native.struct, None)
+    handle = model.handle
+    struct = wanted.struct(
+        n_ctx,
+        n_ctx_train=handle.n_ctx_train,
+        has_encoder=handle.has_encoder,
+        has_state=handle.is_recurrent or handle.is_hybrid,
+        drafts=drafts,
+    )
+    return LoadedModel(model, native.struct, struct)
+
+
+def make_context(
+    model: LlamaModel, params: raw.llama_context_params, *, poll: int, verbose: bool
+) -> LlamaContext:
+    """Make a context with threads that live as long as it.
+
+    Raises:
+        ContextError: The parameters contradict each other or the model.
+        OutOfMemoryError: There is no memory for it.
+    """
+    threads = (params.n_threads, params.n_threads_batch)
+    pools = [Threadpool(n_threads, poll) for n_threads in dict.fromkeys(threads)]
+    context = LlamaContext(model=model, params=params, verbose=verbose)
+    context.handle.attach_threadpools(pools[0], pools[-1])
+    return context
