@@ -129,12 +129,13 @@ class InvalidArgumentError(LlamaError, ValueError):
     """A value that was checked, and refused, before any native call."""
 
 
-class VocabularyOnlyError(InvalidArgumentError, AttributeError):
+class VocabularyOnlyError(InvalidArgumentError):
     """A model was loaded with ``vocab_only`` and is asked for more."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"this Llama has only a vocabulary (vocab_only=True): it can tokenize, and has no {name}"
+            "this Llama has only a vocabulary (vocab_only=True): it can tokenize and nothing else, "
+            f"and has no {name}"
         )
 
 

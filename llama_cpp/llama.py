@@ -39,7 +39,13 @@ from .handles.footprint import MemoryUse, memory_use
 from .handles.threadpool import POLL
 from .handles.token_sampler import TokenSampler
 from .llama_tokenizer import BaseLlamaTokenizer, LlamaTokenizer
-from .llama_types import CreateCompletionResponse, CreateCompletionStreamResponse
+from .llama_types import (
+    CreateChatCompletionResponse,
+    CreateChatCompletionStreamResponse,
+    CreateCompletionResponse,
+    CreateCompletionStreamResponse,
+    CreateEmbeddingResponse,
+)
 from .models.adapters import DEFAULT, ModelAdapters, Path, default_adapters
 from .models.address import ModelAddress
 from .models.loading import load_model, make_context

@@ -64,6 +64,7 @@ class ManualSequence:
     @property
     def n_tokens(self) -> int:
         """How many tokens the sequence holds."""
+        self._engine.check_open()
         return self._slot.n_cached
 
     @n_tokens.setter
@@ -88,6 +89,7 @@ class ManualSequence:
     @property
     def tokens(self) -> list[int]:
         """The tokens that the sequence holds."""
+        self._engine.check_open()
         return self._slot.tokens[: self._slot.n_cached]
 
     def assign_tokens(self, tokens: Sequence[int]) -> None:

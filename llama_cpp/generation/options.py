@@ -10,8 +10,8 @@ from ..sampling.hooks import LogitsProcessor, StoppingCriteria
 from ..sampling.options import SamplingOptions
 
 Stop: TypeAlias = str | list[str] | None
-LogitsProcessors: TypeAlias = Union[LogitsProcessor, list[LogitsProcessor], None]
-StoppingCriterias: TypeAlias = Union[StoppingCriteria, list[StoppingCriteria], None]
+LogitsProcessors: TypeAlias = Union[LogitsProcessor, list[LogitsProcessor], None]  # noqa: UP007 - of names in quotes
+StoppingCriterias: TypeAlias = Union[StoppingCriteria, list[StoppingCriteria], None]  # noqa: UP007
 
 
 class GenerationOptions(SamplingOptions, total=False):

@@ -245,7 +245,7 @@ class ContextParams:
         params.embeddings = bool(self.embedding)
         if not (self.logits_all or self.embedding):
             params.n_outputs_max = min(max(N_OUTPUTS, n_parallel), params.n_batch)
-        # The engine puts so many tokens, and one before them, into a micro-batch with room for more.
+        # The engine puts so many tokens, and one before them, into a micro-batch with more room.
         if has_state and drafts and params.n_ubatch > N_ROLLBACK + 1:
             params.n_rs_seq = N_ROLLBACK
         params.flash_attn_type = _flash_attn(self.flash_attn)

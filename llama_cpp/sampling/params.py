@@ -90,7 +90,7 @@ class SamplingParams:
         logit_bias: Added to the logits, by token id; ``-inf`` forbids the token.
         ignore_eos: Forbid the tokens that end a text.
         samplers: Order of the samplers, from ``SAMPLERS``; those left out are not used.
-        seed: Of the random choice, 0 to 2**32 - 2; 2**32 - 1 and -1 take a random one.
+        seed: Of the random choice, 0 to 2**32 - 2; 2**32 - 1 takes a random one.
 
     Raises:
         InvalidArgumentError: A value is NaN, out of its range or of another type.
@@ -131,7 +131,7 @@ class SamplingParams:
             self._set(name, number(name, getattr(self, name), low, high))
         for name, (lowest, highest) in _INTEGERS.items():
             self._set(name, integer(name, getattr(self, name), lowest, highest))
-        self._set("seed", _checked_seed(self.seed))
+        self._set("seed", integer("seed", self.seed, 0, RANDOM_SEED))
         if self.repeat_penalty == 0:
             raise InvalidArgumentError("repeat_penalty=0 would divide by zero: 1.0 is off")
         self._set("logit_bias", _checked_bias(self.logit_bias))
@@ -145,7 +145,7 @@ class SamplingParams:
 
     @classmethod
     def of(cls, options: SamplingOptions) -> SamplingParams:
-        """Make them of the arguments of a method; None stands for what is left out.
+        """Make them of the arguments of a method; no seed, or one of -1, is a random one.
 
         Raises:
             TypeError: A name is unknown.
@@ -155,7 +155,7 @@ class SamplingParams:
         given = {
             name: value
             for name, value in options.items()
-            if name not in WITHOUT_EFFECT and value is not None
+            if name not in WITHOUT_EFFECT and (name, value) not in _LEFT_OUT
         }
         return cls(**given)  # type: ignore[arg-type]  # checked by __post_init__
 
@@ -167,14 +167,10 @@ class SamplingParams:
         return repeats or self.dry_multiplier > 0
 
 
+_LEFT_OUT = (("logit_bias", None), ("seed", None), ("seed", -1))
+
 NAMES = frozenset(each.name for each in fields(SamplingParams))
 """The names of all parameters."""
-
-
-def _checked_seed(seed: object) -> int:
-    if isinstance(seed, int) and seed in (-1, RANDOM_SEED):
-        return RANDOM_SEED
-    return integer("seed", seed, 0, RANDOM_SEED - 1)
 
 
 def _breakers(texts: object) -> tuple[str, ...]:

@@ -74,8 +74,8 @@ class RenderingHandler(abc.ABC):
 
     @property
     def only_renders(self) -> bool:
-        """Whether calling it does nothing more: no subclass answers by itself."""
-        return type(self).__call__ is RenderingHandler.__call__
+        """Whether calling it does nothing more: no subclass of somebody's answers by itself."""
+        return type(self).__call__.__module__.startswith("llama_cpp.")
 
     def __call__(
         self,
@@ -92,7 +92,6 @@ class RenderingHandler(abc.ABC):
         typical_p: float = 1.0,
         stream: bool = False,
         stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
-        seed: int | None = None,
         response_format: Any = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
@@ -105,9 +104,10 @@ class RenderingHandler(abc.ABC):
         model: str | None = None,
         logits_processor: Any = None,
         grammar: Any = None,
-        logit_bias: Mapping[Any, float] | None = None,
         logprobs: bool | None = None,
         top_logprobs: int | None = None,
+        seed: int | None = None,
+        logit_bias: Mapping[Any, float] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Answer, with the arguments of ``Llama.create_chat_completion``."""
@@ -131,10 +131,12 @@ class FormatHandler(RenderingHandler):
     """The handler of a format.
 
     Args:
+        name: That of the format.
         make_renderer: Makes what renders it.
     """
 
-    def __init__(self, make_renderer: Callable[[], Renderer]) -> None:
+    def __init__(self, name: str, make_renderer: Callable[[], Renderer]) -> None:
+        self.__name__ = name
         self._make_renderer = make_renderer
 
     def renderer(self, chats: Any, *, has_tools: bool = False) -> Renderer:
@@ -188,9 +190,9 @@ class LlamaChatCompletionHandlerRegistry(Singleton):
         if name in self._chat_handlers:
             return self._chat_handlers[name]
         if name in FUNCTIONARY:
-            return FormatHandler(lambda: FunctionaryRenderer(name))
+            return FormatHandler(name, lambda: FunctionaryRenderer(name))
         if name in FORMATS:
-            return FormatHandler(lambda: _renderer_of_format(name))
+            return FormatHandler(name, lambda: _renderer_of_format(name))
         names = sorted({*self._chat_handlers, *FUNCTIONARY, *FORMATS})
         raise LlamaChatCompletionHandlerNotFoundException(
             f"chat_format={name!r} is unknown: there are {', '.join(names)}, and None for the "
@@ -245,7 +247,7 @@ def chat_formatter_to_chat_completion_handler(chat_formatter: Callable[..., Any]
     has_template = getattr(chat_formatter, "engine_template", None)
     template = None if has_template is None else has_template()
     renderer = FormatterRenderer(chat_formatter, template)
-    return FormatHandler(lambda: renderer)
+    return FormatHandler(getattr(chat_formatter, "__name__", "formatter"), lambda: renderer)
 
 
 @functools.cache

@@ -283,6 +283,10 @@ class Qwen25VLChatHandler(Llava15ChatHandler):
     STOPS = ()
     LAYOUT = MediaLayout()
 
+    def __call__(self, **kwargs: Any) -> Any:  # type: ignore[override]  # as in llama-cpp-python
+        """Answer; see ``MTMDChatHandler``."""
+        return super().__call__(**kwargs)
+
 
 class Gemma4ChatHandler(MTMDChatHandler):
     """Gemma 4, by the model's own template."""
