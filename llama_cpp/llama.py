@@ -20,7 +20,7 @@ from .chat.openai_objects import openai_shape
 from .chat.options import ChatOptions, Messages, ToolChoice, Tools
 from .chat.templates import Templates
 from .constraints.gbnf import LlamaGrammar
-from .embeddings.embedding import Embeddings
+from .embeddings.embedding import Embeddings, TextOrTokens
 from .engine import Engine
 from .engine.slots import shared_prefix
 from .engine.speculative.draft_model import MTP, drafter_of
@@ -45,6 +45,7 @@ from .llama_types import (
     CreateCompletionResponse,
     CreateCompletionStreamResponse,
     CreateEmbeddingResponse,
+    RerankResponse,
 )
 from .models.adapters import DEFAULT, ModelAdapters, Path, default_adapters
 from .models.address import ModelAddress
@@ -731,6 +732,30 @@ class Llama:
             normalize=normalize,
         )
 
+    @overload
+    def embed(
+        self,
+        input: TextOrTokens,  # noqa: A002
+        normalize: bool | int = False,
+        truncate: bool = True,
+        return_count: Literal[False] = False,
+    ) -> list[float]: ...
+    @overload
+    def embed(
+        self,
+        input: list[str] | list[list[int]],  # noqa: A002
+        normalize: bool | int = False,
+        truncate: bool = True,
+        return_count: Literal[False] = False,
+    ) -> list[list[float]]: ...
+    @overload
+    def embed(
+        self,
+        input: str | Sequence[Any],  # noqa: A002
+        normalize: bool | int = False,
+        truncate: bool = True,
+        return_count: bool = False,
+    ) -> Any: ...
     def embed(
         self,
         input: str | Sequence[Any],  # noqa: A002 - OpenAI's name
@@ -768,7 +793,7 @@ class Llama:
         *,
         return_documents: bool = False,
         truncate: bool = True,
-    ) -> dict[str, Any]:
+    ) -> RerankResponse:
         """Order documents by how well they answer a query.
 
         Args:
@@ -790,6 +815,10 @@ class Llama:
             query, documents, top_n, return_documents=return_documents, truncate=truncate
         )
 
+    @overload
+    def classify(self, input: TextOrTokens) -> dict[str, float]: ...  # noqa: A002
+    @overload
+    def classify(self, input: list[str] | list[list[int]]) -> list[dict[str, float]]: ...  # noqa: A002
     def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
         """Score the labels of a classifier.
 

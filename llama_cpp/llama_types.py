@@ -22,14 +22,41 @@ class EmbeddingUsage(TypedDict):
 
 
 class Embedding(TypedDict):
-    """The embedding of one input: one vector, or one per token without pooling."""
+    """The embedding of one input.
+
+    Without pooling there is a vector for each token, and with ``encoding_format="base64"`` a text
+    stands for the vector; OpenAI's shape, which is what nearly everybody reads, has a plain vector.
+    """
 
     index: int
     object: str
-    embedding: list[float] | list[list[float]]
+    embedding: list[float]
 
 
 EmbeddingData = Embedding
+
+
+class RerankDocument(TypedDict):
+    """A document of a result."""
+
+    text: str
+
+
+class RerankResult(TypedDict):
+    """How well a document answers a query."""
+
+    index: int
+    relevance_score: float
+    document: NotRequired[RerankDocument]
+
+
+class RerankResponse(TypedDict):
+    """The documents of a call of ``rerank``, the best first."""
+
+    object: Literal["list"]
+    model: str
+    results: list[RerankResult]
+    usage: EmbeddingUsage
 
 
 class CreateEmbeddingResponse(TypedDict):
@@ -83,7 +110,18 @@ class CompletionUsage(TypedDict):
 
 
 class CreateCompletionResponse(TypedDict):
-    """The answer to a completion request, or one part of a streamed one."""
+    """The answer to a completion request."""
+
+    id: str
+    object: Literal["text_completion"]
+    created: int
+    model: str
+    choices: list[CompletionChoice]
+    usage: CompletionUsage
+
+
+class CreateCompletionStreamResponse(TypedDict):
+    """One part of a streamed answer to a completion request."""
 
     id: str
     object: Literal["text_completion"]
@@ -211,7 +249,7 @@ class ChatCompletionStreamResponseChoice(TypedDict):
     """One of the streamed answers to a chat."""
 
     index: int
-    delta: ChatCompletionStreamResponseDelta | ChatCompletionStreamResponseDeltaEmpty
+    delta: ChatCompletionStreamResponseDelta
     logprobs: NotRequired[ChatCompletionLogprobs | None]
     finish_reason: _FinishReason | None
 
@@ -396,5 +434,4 @@ ChatCompletionRequestAssistantMessageFunctionCall = ChatCompletionResponseFuncti
 ChatCompletionResponseFunction = ChatCompletionFunctions
 ChatCompletionStreamResponse = CreateChatCompletionStreamResponse
 Completion = CreateCompletionResponse
-CompletionChunk = CreateCompletionResponse
-CreateCompletionStreamResponse = CreateCompletionResponse
+CompletionChunk = CreateCompletionStreamResponse

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from .. import llama_cpp as raw
 from ..engine import Engine
 from ..errors import InvalidArgumentError
-from ..llama_types import CreateEmbeddingResponse
+from ..llama_types import CreateEmbeddingResponse, RerankResponse
 from ..validation.native_arguments import token_array
 from ..validation.numbers import integer
 from .batches import Embedder, normalized
@@ -19,6 +19,8 @@ from .rerank import PairPrompts
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+TextOrTokens: TypeAlias = str | list[int]
 
 
 class Embeddings:
@@ -154,7 +156,7 @@ class Embeddings:
         *,
         return_documents: bool = False,
         truncate: bool = True,
-    ) -> dict[str, Any]:
+    ) -> RerankResponse:
         """Order documents by how well they answer a query.
 
         Args:
@@ -193,7 +195,10 @@ class Embeddings:
             for index in order
         ]
         usage = {"prompt_tokens": count, "total_tokens": count}
-        return {"object": "list", "model": self._model_name, "results": results, "usage": usage}
+        return cast(
+            "RerankResponse",
+            {"object": "list", "model": self._model_name, "results": results, "usage": usage},
+        )
 
     def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
         """Score the labels of a classifier.
