@@ -12,6 +12,8 @@ that it can be cast and handed to other native code. Three things are added:
 from __future__ import annotations
 
 import ctypes
+import keyword
+import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
@@ -19,6 +21,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 from ..errors import PointerTypeError, SymbolMissingError
 
 if TYPE_CHECKING:
+    import inspect
+
     _CFuncPtr = Any
 else:
     _CFuncPtr = ctypes._CFuncPtr
@@ -112,12 +116,29 @@ class Function(_CFuncPtr):  # type: ignore[misc]
 
     _conversions: Mapping[type[Pointer], Mapping[type[Pointer], Callable[[Any], Any]]] = {}
 
-    def __call__(self, *arguments: Any) -> Any:
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The parameters, with the header's names, for editors and ``inspect.signature``."""
+        import inspect
+
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return inspect.Signature(
+            [inspect.Parameter(name, kind) for name in parameter_names(self.__doc__ or "")]
+        )
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call the native function.
+
+        Args:
+            *arguments: In the order of the header.
+            **named: By the names of the header; one that is a keyword of Python ends with ``_``.
 
         Raises:
             PointerTypeError: A pointer of another kind, or NULL where the function needs a handle.
+            TypeError: An argument is unknown, missing or given twice.
         """
+        if named:
+            arguments = self._in_order(arguments, named)
         try:
             return _call(self, *arguments)
         except ctypes.ArgumentError:
@@ -128,6 +149,18 @@ class Function(_CFuncPtr):  # type: ignore[misc]
             return _call(self, *converted)
         except ctypes.ArgumentError as error:
             raise PointerTypeError(f"{self.__name__}: {error}. Prototype: {self.__doc__}") from None
+
+    def _in_order(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
+        names = parameter_names(self.__doc__ or "")
+        rest = names[len(arguments) :]
+        for name in named:
+            if name not in rest:
+                fault = "is given twice" if name in names else "is unknown"
+                raise TypeError(f"{self.__name__}: the argument {name!r} {fault}. {self.__doc__}")
+        missing = [name for name in rest if name not in named]
+        if missing:
+            raise TypeError(f"{self.__name__}: {', '.join(missing)} is missing. {self.__doc__}")
+        return (*arguments, *(named[name] for name in rest))
 
     def _convert(self, arguments: Sequence[Any]) -> list[Any]:
         converted = list(arguments)
@@ -168,6 +201,33 @@ class Function(_CFuncPtr):  # type: ignore[misc]
 
 
 _call = _CFuncPtr.__call__
+
+# A function pointer's name in its parentheses, or what comes after a type, before the length of an
+# array. Some prototypes have types only.
+_NAME = re.compile(r"\(\*\s*(\w+)\)|[\w*][\s*]+(\w+)\s*(?:\[\w*\])?\s*$")
+
+
+def parameter_names(prototype: str) -> list[str]:
+    """The names of the parameters of a C prototype, as Python takes them.
+
+    Args:
+        prototype: As the generated tables have it.
+    """
+    start = prototype.index("(", re.search(r"\w+\s*\(", prototype).start())  # type: ignore[union-attr]
+    parts, depth = [""], 0
+    for character in prototype[start:]:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            break
+        if character == "," and depth == 1:
+            parts.append("")
+        else:
+            parts[-1] += character
+    parts[0] = parts[0][1:]
+    parts = [re.sub(r"\b(?:enum|struct) ", "", part) for part in parts]
+    found = [_NAME.search(part) for part in parts if part.strip() not in ("", "void", "...")]
+    names = [match[1] or match[2] if match else f"arg{n}" for n, match in enumerate(found, 1)]
+    return [f"{name}_" if keyword.iskeyword(name) else name for name in names]
 
 
 def converts(source: type[Pointer], target: type[Pointer], convert: Callable[[Any], Any]) -> None:

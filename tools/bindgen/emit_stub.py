@@ -104,8 +104,6 @@ class _Stub:
 
     def _function(self, function: model.Function) -> list[str]:
         parameters = [self._parameter(each) for each in function.parameters]
-        if parameters:
-            parameters.append("/")
         if function.variadic:
             parameters.append(f"*arguments: {self._from('typing', 'Any')}")
         result = self._result(function.result)
