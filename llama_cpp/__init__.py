@@ -75,7 +75,8 @@ _TYPES = """
     Completion CompletionChoice CompletionChunk CompletionLogprobs CompletionUsage
     CreateChatCompletionResponse CreateChatCompletionStreamResponse CreateCompletionResponse
     CreateCompletionStreamResponse CreateEmbeddingResponse Embedding EmbeddingData
-    EmbeddingUsage JsonType PromptTokensDetails CompletionTokensDetails
+    EmbeddingUsage JsonType PromptTokensDetails CompletionTokensDetails RerankDocument
+    RerankResponse RerankResult
 """.split()
 _MODULES = {
     **dict.fromkeys(_TYPES, "llama_types"),

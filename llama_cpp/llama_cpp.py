@@ -18,9 +18,7 @@ import importlib
 from typing import TYPE_CHECKING as TYPE_CHECKING
 from typing import Any
 
-from .native import engine, library
-from .native.generated import backends as _backends
-from .native.generated import ggml as _ggml
+from .native import engine
 from .native.generated import llama as _llama
 from .native.generated.backends import *
 from .native.generated.ggml import *
@@ -32,13 +30,6 @@ from .native.own_functions import (
 )
 from .native.own_functions import load_shared_library as load_shared_library
 
-# Those that a build lacks are passed over.
-_GGML_LIBRARIES = ("ggml-base", "ggml", "ggml-cpu", "ggml-rpc", "ggml-blas", "ggml-cann",
-                   "ggml-cuda", "ggml-et", "ggml-hexagon", "ggml-hip", "ggml-metal", "ggml-musa",
-                   "ggml-opencl", "ggml-sycl", "ggml-virtgpu", "ggml-vulkan", "ggml-webgpu",
-                   "ggml-zdnn", "ggml-zendnn")  # fmt: skip
-_GGML_SIGNATURES = {**_ggml.SIGNATURES, **_backends.SIGNATURES}
-
 _lib = engine.libllama()
 
 ctypes_function = ctypes_function_for_shared_library(_lib)
@@ -48,10 +39,13 @@ def __getattr__(name: str) -> Any:
     if name == "__all__":
         # Asked for by `import *`, which would miss the functions that are not bound yet.
         return [each for each in __dir__() if each.lower().startswith(("llama_", "ggml_", "gguf_"))]
-    if name in _llama.SIGNATURES:
+    function: Any
+    if name == "llama_supports_gpu_offload":
+        function = engine.supports_gpu_offload
+    elif name in _llama.SIGNATURES:
         function = _lib.bind(name)
-    elif name in _GGML_SIGNATURES:
-        function = library.exported_by(_GGML_LIBRARIES, name, _GGML_SIGNATURES)
+    elif name in engine.GGML_SIGNATURES:
+        function = engine.ggml_function(name)
     else:
         function = _legacy().find(name, __name__)
     globals()[name] = function
@@ -59,7 +53,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_llama.SIGNATURES, *_GGML_SIGNATURES, *_legacy().__all__})
+    return sorted({*globals(), *_llama.SIGNATURES, *engine.GGML_SIGNATURES, *_legacy().__all__})
 
 
 def _legacy() -> Any:

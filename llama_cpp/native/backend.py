@@ -19,8 +19,7 @@ from ..errors import (
 )
 from . import engine
 from .generated import bridge as _bridge
-from .generated import ggml as _ggml
-from .library import exported_by, load, search_folders
+from .library import load, search_folders
 from .logs import collect_errors
 
 __all__ = [
@@ -45,14 +44,10 @@ _TRUNCATED = re.compile(r"not within the file bounds|corrupted or incomplete|une
 def start_backend() -> None:
     """Initialize llama.cpp and its backends, once per process."""
     engine.libllama().bind("llama_backend_init")()
-    if not _ggml_function("ggml_backend_reg_count")():
+    if not engine.ggml_function("ggml_backend_reg_count")():
         # A build with GGML_BACKEND_DL has its backends in libraries of their own.
         for folder in search_folders():
-            _ggml_function("ggml_backend_load_all_from_path")(os.fsencode(folder))
-
-
-def _ggml_function(name: str) -> Any:
-    return exported_by(("ggml", "ggml-base"), name, _ggml.SIGNATURES)
+            engine.ggml_function("ggml_backend_load_all_from_path")(os.fsencode(folder))
 
 
 @functools.cache

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 from . import canary, library, logs
 from .bind import Library, converts
+from .generated import backends, ggml
 from .generated.llama import SIGNATURES, llama_model_p, llama_vocab_p
+from .library import exported_by
 
 
 @functools.cache
@@ -23,3 +26,27 @@ def libllama() -> Library:
     logs.install()
     converts(llama_model_p, llama_vocab_p, llama.bind("llama_model_get_vocab"))
     return llama
+
+
+# Those that a build lacks are passed over.
+GGML_LIBRARIES = ("ggml-base", "ggml", "ggml-cpu", "ggml-rpc", "ggml-blas", "ggml-cann",
+                   "ggml-cuda", "ggml-et", "ggml-hexagon", "ggml-hip", "ggml-metal", "ggml-musa",
+                   "ggml-opencl", "ggml-sycl", "ggml-virtgpu", "ggml-vulkan", "ggml-webgpu",
+                   "ggml-zdnn", "ggml-zendnn")  # fmt: skip
+GGML_SIGNATURES = {**ggml.SIGNATURES, **backends.SIGNATURES}
+
+
+def ggml_function(name: str) -> Any:
+    """The function ``name`` of the first ggml library that has it, or a stub that raises."""
+    return exported_by(GGML_LIBRARIES, name, GGML_SIGNATURES)
+
+
+def supports_gpu_offload() -> bool:
+    """Whether there is a device to put layers on.
+
+    llama.cpp says so of every build that has the RPC backend, before any server was added; packages
+    ask in order to find out whether there is a GPU.
+    """
+    by_type = ggml_function("ggml_backend_dev_by_type")
+    kinds = (ggml.GGML_BACKEND_DEVICE_TYPE_GPU, ggml.GGML_BACKEND_DEVICE_TYPE_IGPU)
+    return any(by_type(kind) for kind in kinds)

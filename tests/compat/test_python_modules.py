@@ -69,7 +69,7 @@ def test_types_are_typed_dicts_with_annotations_that_resolve(name: str) -> None:
 def test_optional_keys_are_optional_at_run_time() -> None:
     message = llama_types.ChatCompletionRequestAssistantMessage
     assert message.__required_keys__ == {"role"}
-    assert "usage" in llama_types.CreateCompletionResponse.__optional_keys__
+    assert "usage" in llama_types.CreateCompletionStreamResponse.__optional_keys__
 
 
 def test_package_lists_every_type() -> None:

@@ -34,6 +34,7 @@ def test_a_model_is_loaded_by_names(zoo: Zoo) -> None:
     model = llama_cpp.llama_model_load_from_file(path_model=str(zoo.llama).encode(), params=params)
     assert model is not None
     vocab = llama_cpp.llama_model_get_vocab(model=model)
+    assert vocab is not None
     assert llama_cpp.llama_vocab_n_tokens(vocab=vocab) > 0
     assert llama_cpp.llama_vocab_is_eog(vocab, token=0) in (True, False)
     assert llama_cpp.llama_vocab_n_tokens(vocab=model) > 0  # converted like a positional one

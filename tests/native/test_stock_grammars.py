@@ -14,7 +14,7 @@ from grammar_kit import Reader, written
 from llama_kit import open_llama
 from zoo import Zoo
 
-from llama_cpp.constraints import gbnf as llama_grammar
+from llama_cpp import llama_grammar
 from llama_cpp.errors import GrammarError, InvalidArgumentError
 from llama_cpp.handles import Model
 from llama_cpp.llama import Llama
