@@ -20,12 +20,11 @@ import os
 
 TYPE_CHECKING = False  # importing typing would be most of this module's import time
 
-__version__ = "0.4.0"
+__version__ = "0.3.100"
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._build_info import build_info as build_info
     from ._logger import set_verbose as set_verbose
     from ._utils import suppress_stdout_stderr as suppress_stdout_stderr
     from .async_llama import AsyncLlama as AsyncLlama
@@ -44,8 +43,11 @@ if TYPE_CHECKING:
     from .llama_tokenizer import BaseLlamaTokenizer as BaseLlamaTokenizer
     from .llama_tokenizer import LlamaTokenizer as LlamaTokenizer
     from .llama_types import *
+    from .native.build_info import build_info as build_info
+    from .sampling.hooks import LogitsProcessor as LogitsProcessor
     from .sampling.hooks import LogitsProcessorList as LogitsProcessorList
     from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor
+    from .sampling.hooks import StoppingCriteria as StoppingCriteria
     from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList
 
 # Public names that are not raw C API, and the module that each comes from.
@@ -97,11 +99,17 @@ _MODULES = {
     "LlamaGrammar": "llama_grammar",
     **dict.fromkeys(("BaseLlamaTokenizer", "LlamaTokenizer"), "llama_tokenizer"),
     **dict.fromkeys(
-        ("LogitsProcessorList", "MinTokensLogitsProcessor", "StoppingCriteriaList"),
+        (
+            "LogitsProcessor",
+            "LogitsProcessorList",
+            "MinTokensLogitsProcessor",
+            "StoppingCriteria",
+            "StoppingCriteriaList",
+        ),
         "sampling.hooks",
     ),
     **dict.fromkeys(("QuantizeResult", "quantize"), "gguf.quantization"),
-    "build_info": "_build_info",
+    "build_info": "native.build_info",
     "set_verbose": "_logger",
     "suppress_stdout_stderr": "_utils",
 }
@@ -123,7 +131,9 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *dir(_import("llama_cpp"))})
+    # What a person types a tab for: not how this module finds it.
+    public = {name for name in _submodules() if not name.startswith("_")}
+    return sorted({"__version__", *_MODULES, *public, *_import("llama_cpp").__getattr__("__all__")})
 
 
 def _import(module: str) -> Any:
@@ -144,9 +154,12 @@ def _submodules() -> frozenset[str]:
 
 
 def _raw(name: str) -> Any:
+    raw, names = _import("llama_cpp"), _import("compat.names")
     try:
         if name.startswith("_"):  # the module's own business
             raise AttributeError(name)
-        return getattr(_import("llama_cpp"), name)
-    except AttributeError:
-        raise _import("legacy").unknown(name, __name__, __dir__()) from None
+        return names.find(__name__, name) if name in names.NAMES[__name__] else getattr(raw, name)
+    except AttributeError as error:
+        if "left llama.h" in str(error):
+            raise
+        raise _import("native.legacy").unknown(name, __name__, __dir__()) from None

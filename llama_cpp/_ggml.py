@@ -5,8 +5,12 @@ Its functions are in ``llama_cpp.llama_cpp``, typed.
 
 from __future__ import annotations
 
+from .compat.names import lookup
 from .native import engine, library
 from .native.generated import backends, ggml
 
 engine.libllama()
 libggml = library.load("ggml", {**ggml.SIGNATURES, **backends.SIGNATURES})
+
+# For scripts: see `compat.names`.
+__getattr__ = lookup(__name__)

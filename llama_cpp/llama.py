@@ -67,8 +67,10 @@ from .llama_cache import LlamaDiskCache as LlamaDiskCache  # isort: skip
 from .llama_cache import LlamaRAMCache as LlamaRAMCache  # isort: skip
 from .llama_cache import LlamaState as LlamaState  # isort: skip
 from .llama_types import *  # isort: skip
+from .sampling.hooks import LogitsProcessor as LogitsProcessor  # isort: skip
 from .sampling.hooks import LogitsProcessorList as LogitsProcessorList  # isort: skip
 from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor  # isort: skip
+from .sampling.hooks import StoppingCriteria as StoppingCriteria  # isort: skip
 from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList  # isort: skip
 
 if TYPE_CHECKING:
@@ -735,7 +737,7 @@ class Llama:
     @overload
     def embed(
         self,
-        input: TextOrTokens,  # noqa: A002
+        input: TextOrTokens,
         normalize: bool | int = False,
         truncate: bool = True,
         return_count: Literal[False] = False,
@@ -743,7 +745,7 @@ class Llama:
     @overload
     def embed(
         self,
-        input: list[str] | list[list[int]],  # noqa: A002
+        input: list[str] | list[list[int]],
         normalize: bool | int = False,
         truncate: bool = True,
         return_count: Literal[False] = False,
@@ -751,7 +753,7 @@ class Llama:
     @overload
     def embed(
         self,
-        input: str | Sequence[Any],  # noqa: A002
+        input: str | Sequence[Any],
         normalize: bool | int = False,
         truncate: bool = True,
         return_count: bool = False,
@@ -816,9 +818,9 @@ class Llama:
         )
 
     @overload
-    def classify(self, input: TextOrTokens) -> dict[str, float]: ...  # noqa: A002
+    def classify(self, input: TextOrTokens) -> dict[str, float]: ...
     @overload
-    def classify(self, input: list[str] | list[list[int]]) -> list[dict[str, float]]: ...  # noqa: A002
+    def classify(self, input: list[str] | list[list[int]]) -> list[dict[str, float]]: ...
     def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
         """Score the labels of a classifier.
 

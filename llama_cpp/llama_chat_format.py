@@ -34,6 +34,7 @@ from .chat.formats.known_templates import (
     guess_chat_format_from_gguf_metadata,
 )
 from .chat.formats.named import FORMATS
+from .compat.names import find
 
 if TYPE_CHECKING:
     from .chat.formats.jinja import (
@@ -144,12 +145,26 @@ _VISION = (
     "ObsidianChatHandler",
     "Qwen25VLChatHandler",
 )
-_LATER = {**dict.fromkeys(_JINJA, "formats.jinja"), **dict.fromkeys(_VISION, "media.handlers")}
+# Those of the most used fork: models that the general handler serves.
+_FORK = (
+    "GLM41VChatHandler",
+    "GLM46VChatHandler",
+    "Gemma3ChatHandler",
+    "GraniteDoclingChatHandler",
+    "LFM2VLChatHandler",
+    "PaddleOCRChatHandler",
+    "Qwen35ChatHandler",
+    "Qwen3VLChatHandler",
+)
+_LATER = {
+    **dict.fromkeys(_JINJA, "formats.jinja"),
+    **dict.fromkeys(_VISION + _FORK, "media.handlers"),
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return find(__name__, name)
     value = getattr(importlib.import_module(f".chat.{_LATER[name]}", __package__), name)
     globals()[name] = value
     return value

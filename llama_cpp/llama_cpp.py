@@ -1,7 +1,7 @@
 """The raw C API: every public name of ``llama.h``, ``ggml*.h`` and ``gguf.h`` of the pinned engine.
 
 Pointers are ints that know their kind; NULL is None. A function is bound on first use; its
-docstring is the C prototype. ``llama_cpp.legacy`` keeps the names that have left ``llama.h``::
+docstring is the C prototype. ``llama_cpp.native.legacy`` keeps names that have left ``llama.h``::
 
     import llama_cpp
 
@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING as TYPE_CHECKING
 from typing import Any
 
+from .compat.names import NAMES, find
 from .native import engine
 from .native.generated import llama as _llama
 from .native.generated.backends import *
@@ -46,6 +47,8 @@ def __getattr__(name: str) -> Any:
         function = _lib.bind(name)
     elif name in engine.GGML_SIGNATURES:
         function = engine.ggml_function(name)
+    elif name in NAMES[__name__]:
+        function = find(__name__, name)
     else:
         function = _legacy().find(name, __name__)
     globals()[name] = function
@@ -57,5 +60,5 @@ def __dir__() -> list[str]:
 
 
 def _legacy() -> Any:
-    # `from . import legacy` would ask the package for the name first, which asks this module.
-    return importlib.import_module(".legacy", __package__)
+    # `from .native import legacy` would ask the package for the name first, which asks this module.
+    return importlib.import_module(".native.legacy", __package__)

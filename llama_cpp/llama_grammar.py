@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .compat.names import lookup
 from .constraints import stock_grammars
 from .constraints.gbnf import LLAMA_GRAMMAR_DEFAULT_ROOT, LlamaGrammar
 from .constraints.json_schema import rules
@@ -22,3 +23,6 @@ __all__ = [
 ]
 __all__ += rules.__all__
 __all__ += stock_grammars.__all__
+
+# For scripts: see `compat.names`.
+__getattr__ = lookup(__name__)

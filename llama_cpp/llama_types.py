@@ -8,6 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 from typing_extensions import NotRequired, TypedDict
 
+from .compat.names import lookup
+
 # Its containers say Any, because a recursive alias cannot be resolved outside of this module.
 JsonType: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
@@ -435,3 +437,6 @@ ChatCompletionResponseFunction = ChatCompletionFunctions
 ChatCompletionStreamResponse = CreateChatCompletionStreamResponse
 Completion = CreateCompletionResponse
 CompletionChunk = CreateCompletionStreamResponse
+
+# For scripts: see `compat.names`.
+__getattr__ = lookup(__name__)

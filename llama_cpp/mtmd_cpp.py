@@ -13,6 +13,7 @@ import warnings
 from typing import TYPE_CHECKING as TYPE_CHECKING
 from typing import Any
 
+from .compat.names import NAMES, find
 from .native import engine, library, logs
 from .native.generated import mtmd as _mtmd
 from .native.own_functions import (
@@ -38,7 +39,6 @@ def mtmd_helper_bitmap_init_from_file(
     fname: bytes,
     placeholder: bool = False,
     opt: _mtmd.mtmd_helper_init_opt | None = None,
-    /,
 ) -> _mtmd.mtmd_bitmap_p | None:
     """Read an image or audio file. Free the result with ``mtmd_bitmap_free``.
 
@@ -62,7 +62,6 @@ def mtmd_helper_bitmap_init_from_buf(
     length: int,
     placeholder: bool = False,
     opt: _mtmd.mtmd_helper_init_opt | None = None,
-    /,
 ) -> _mtmd.mtmd_bitmap_p | None:
     """Read an image or audio file that is in memory. Free the result with ``mtmd_bitmap_free``.
 
@@ -88,7 +87,7 @@ def _bitmap(wrapper: _mtmd.mtmd_helper_bitmap_wrapper) -> _mtmd.mtmd_bitmap_p | 
     return _mtmd.mtmd_bitmap_p(wrapper.bitmap) if wrapper.bitmap else None
 
 
-def mtmd_get_audio_bitrate(ctx: _mtmd.mtmd_context_p, /) -> int:
+def mtmd_get_audio_bitrate(ctx: _mtmd.mtmd_context_p) -> int:
     """Return the sample rate in Hz that the model's audio encoder wants, -1 if it has none."""
     successor = "mtmd_get_audio_sample_rate"
     message = f"mtmd_get_audio_bitrate has left mtmd.h, use {successor}"
@@ -101,9 +100,11 @@ def __getattr__(name: str) -> Any:
     if name == "__all__":
         # Asked for by `from llama_cpp.mtmd_cpp import *`, which would miss the unbound functions.
         return [each for each in __dir__() if each.startswith(("mtmd_", "MTMD_"))]
+    if name in NAMES[__name__]:
+        return find(__name__, name)
     symbol = _WRAPPERS.get(name, name)
     if symbol not in _mtmd.SIGNATURES:
-        legacy = importlib.import_module(".legacy", __package__)
+        legacy = importlib.import_module(".native.legacy", __package__)
         raise legacy.unknown(name, __name__, __dir__())
     function = _libmtmd.bind(symbol)
     globals()[name] = function

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._utils import suppress_stdout_stderr
+from ..compat.names import lookup
 from ..constraints.gbnf import LlamaGrammar
 from ..llama_types import *
 from .batch import LlamaBatch, LlamaTokenDataArray
@@ -55,3 +56,7 @@ def normalize_embedding(embedding: Sequence[float]) -> list[float]:
 
     length = float(np.linalg.norm(embedding))
     return [float(value) / (length or 1.0) for value in embedding]
+
+
+# For scripts: see `compat.names`.
+__getattr__ = lookup(__name__)

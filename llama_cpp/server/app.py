@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
+from ..compat.names import lookup
 from . import errors
 from .context import ServerContext
 from .errors import ErrorBody, RouteErrorHandler
@@ -135,3 +136,7 @@ def _chosen(
         models = models or [ModelSettings.model_validate(own)]
     assert server is not None and models is not None
     return server, models
+
+
+# For scripts: see `compat.names`.
+__getattr__ = lookup(__name__)

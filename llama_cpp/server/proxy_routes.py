@@ -78,12 +78,12 @@ def set_ping_message_factory(factory: Callable[[], bytes]) -> None:
 
 
 _one_proxy = asynccontextmanager(get_llama_proxy)
-_bearer = HTTPBearer(auto_error=False)
+bearer_scheme = HTTPBearer(auto_error=False)
 
 
 async def authenticate(
     settings: Any = Depends(get_server_settings),  # noqa: B008 - that is how FastAPI is told
-    authorization: Any = Depends(_bearer),  # noqa: B008
+    authorization: Any = Depends(bearer_scheme),  # noqa: B008
 ) -> bool:
     """Let a request in that has a key of the settings, or any where there is none.
 

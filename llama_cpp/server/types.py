@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self, TypedDict
 
+from ..compat.names import lookup
+
 __all__ = [
     "ChatCompletionRequestMessage",
     "CreateChatCompletionRequest",
@@ -280,3 +282,7 @@ class ChatCompletionRequestMessage(BaseModel):
 
     role: Literal["system", "user", "assistant", "developer", "tool", "function"] = "user"
     content: str | list[dict[str, Any]] | None = ""
+
+
+# For scripts: see `compat.names`.
+__getattr__ = lookup(__name__)

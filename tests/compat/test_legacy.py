@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pytest
 from zoo import write_lora
 
-from llama_cpp import legacy
 from llama_cpp.errors import PointerTypeError
+from llama_cpp.native import legacy
 
 # Any: scripts pass what the declarations of today do not allow.
 raw: Any = importlib.import_module("llama_cpp.llama_cpp")

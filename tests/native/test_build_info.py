@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import llama_cpp
-from llama_cpp._build_info import BuildInfo, parse_features
 from llama_cpp.native import library
+from llama_cpp.native.build_info import BuildInfo, parse_features
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -292,3 +292,41 @@ class Gemma4ChatHandler(MTMDChatHandler):
     """Gemma 4, by the model's own template."""
 
     FALLBACK = "gemma"
+
+
+class Gemma3ChatHandler(MTMDChatHandler):
+    """Gemma 3, by the model's own template."""
+
+    FALLBACK = "gemma"
+
+
+class Qwen3VLChatHandler(MTMDChatHandler):
+    """Qwen 3 VL, by the model's own template."""
+
+    FALLBACK = "qwen"
+
+
+class Qwen35ChatHandler(MTMDChatHandler):
+    """Qwen 3.5, by the model's own template."""
+
+    FALLBACK = "qwen"
+
+
+class PaddleOCRChatHandler(MTMDChatHandler):
+    """PaddleOCR VL, by the model's own template."""
+
+
+class GLM41VChatHandler(MTMDChatHandler):
+    """GLM 4.1V, by the model's own template."""
+
+
+class GLM46VChatHandler(MTMDChatHandler):
+    """GLM 4.6V, by the model's own template."""
+
+
+class LFM2VLChatHandler(MTMDChatHandler):
+    """LFM2 VL, by the model's own template."""
+
+
+class GraniteDoclingChatHandler(MTMDChatHandler):
+    """Granite Docling, by the model's own template."""

@@ -6,9 +6,8 @@ import json
 import re
 from typing import TypedDict
 
-from . import llama_cpp as raw
-from .native import library
-from .native.backend import start_backend
+from . import engine, library
+from .backend import start_backend
 
 _FEATURE = re.compile(r"\s*(?:(?P<backend>[^:=]+?) : )?\s*(?P<name>\S+) = (?P<value>\S+)\s*")
 
@@ -61,7 +60,9 @@ def build_info() -> BuildInfo:
         instruction_sets=recorded.get("instruction_sets", []),
         cures=recorded.get("cures", []),
         options=recorded.get("options", {}),
-        features=parse_features((raw.llama_print_system_info() or b"").decode()),
+        features=parse_features(
+            (engine.libllama().bind("llama_print_system_info")() or b"").decode()
+        ),
         devices=_devices(),
         libraries=library.names_of_loaded(),
     )
@@ -81,8 +82,8 @@ def parse_features(system_info: str) -> dict[str, dict[str, str]]:
 
 def _devices() -> list[str]:
     names = []
-    for index in range(raw.ggml_backend_dev_count()):
-        device = raw.ggml_backend_dev_get(index)
+    for index in range(engine.ggml_function("ggml_backend_dev_count")()):
+        device = engine.ggml_function("ggml_backend_dev_get")(index)
         if device is not None:
-            names.append((raw.ggml_backend_dev_name(device) or b"").decode())
+            names.append((engine.ggml_function("ggml_backend_dev_name")(device) or b"").decode())
     return names

@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable, Iterator
 from ctypes import POINTER, Structure, c_int32, c_void_p
 from typing import Any, ParamSpec, TypeVar
 
-from .errors import PointerTypeError
-from .native import engine
-from .native.bind import Pointer
-from .native.generated import llama as _llama
+from ..errors import PointerTypeError
+from . import engine
+from .bind import Pointer
+from .generated import llama as _llama
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +43,20 @@ _CONSTANTS: dict[str, int] = {
     f"LLAMA_VOCAB_PRE_TYPE_{name}": value for value, name in enumerate(_PRE_TYPES)
 }
 _CONSTANTS["LLAMA_MAX_DEVICES"] = _bind("llama_max_devices")()
+
+# What tutorials of 2023 call, and how the same is done today.
+_SAMPLERS = "add {} to a chain of llama_sampler_chain_init, and call llama_sampler_sample"
+_WITHOUT_SUCCESSOR = {
+    "llama_eval": "put the tokens into a batch, and call llama_decode",
+    "llama_init_from_file": "llama_model_load_from_file, and then llama_init_from_model",
+    "llama_sample_top_k": _SAMPLERS.format("llama_sampler_init_top_k"),
+    "llama_sample_top_p": _SAMPLERS.format("llama_sampler_init_top_p"),
+    "llama_sample_temperature": _SAMPLERS.format("llama_sampler_init_temp"),
+    "llama_sample_temp": _SAMPLERS.format("llama_sampler_init_temp"),
+    "llama_sample_token": _SAMPLERS.format("llama_sampler_init_dist"),
+    "llama_sample_token_greedy": _SAMPLERS.format("llama_sampler_init_greedy"),
+    "llama_sample_repetition_penalties": _SAMPLERS.format("llama_sampler_init_penalties"),
+}
 
 llama_kv_cache_p = _llama.llama_memory_t
 llama_kv_cache_p_ctypes = c_void_p
@@ -84,6 +98,8 @@ def find(name: str, module: str) -> Any:
     """
     if name in _CONSTANTS:
         return _CONSTANTS[name]
+    if name in _WITHOUT_SUCCESSOR:
+        raise AttributeError(f"{name} left llama.h in 2023: {_WITHOUT_SUCCESSOR[name]}")
     if name in __all__:
         return globals()[name]
     raise unknown(name, module, dir(sys.modules[module]))
@@ -157,23 +173,23 @@ def _over_memory(name: str, successor: str) -> Callable[..., Any]:
     return _gone(f"{successor} with llama_get_memory(ctx)", name)(forward)
 
 
-def _clear(ctx: Any, /) -> None:
+def _clear(ctx: Any) -> None:
     """Remove all sequences from the memory of a context and zero its data."""
     _bind("llama_memory_clear")(_memory(ctx), True)
 
 
-def _count(ctx: Any, /) -> int:
+def _count(ctx: Any) -> int:
     """Count the tokens in the memory of a context, one that sequences share once for each."""
     return sum(len(positions) for _, positions in _spans(ctx))
 
 
-def _nothing(ctx: Any, /) -> None:
+def _nothing(ctx: Any) -> None:
     """Do nothing: the engine does this by itself when it decodes."""
     _memory(ctx)
 
 
 @_gone("llama_get_memory")
-def llama_get_kv_self(ctx: Any, /) -> _llama.llama_memory_t | None:
+def llama_get_kv_self(ctx: Any) -> _llama.llama_memory_t | None:
     """Return the memory of a context."""
     memory: _llama.llama_memory_t | None = _memory(ctx)
     return memory
@@ -232,7 +248,7 @@ def _release_arrays(view: llama_kv_cache_view) -> None:
 
 
 @_view_gone
-def llama_kv_cache_view_init(ctx: Any, n_seq_max: int, /) -> llama_kv_cache_view:
+def llama_kv_cache_view_init(ctx: Any, n_seq_max: int) -> llama_kv_cache_view:
     """Return a view that is empty until ``llama_kv_cache_view_update``.
 
     Args:
@@ -243,7 +259,7 @@ def llama_kv_cache_view_init(ctx: Any, n_seq_max: int, /) -> llama_kv_cache_view
 
 
 @_view_gone
-def llama_kv_cache_view_update(ctx: Any, view: Any, /) -> None:
+def llama_kv_cache_view_update(ctx: Any, view: Any) -> None:
     """Fill a view from the memory of a context, sequence after sequence from cell 0 on."""
     view = _view_of(view)
     n_cells = _bind("llama_n_ctx")(_pointer(_llama.llama_context_p, ctx))
@@ -266,7 +282,7 @@ def llama_kv_cache_view_update(ctx: Any, view: Any, /) -> None:
 
 
 @_view_gone
-def llama_kv_cache_view_free(view: Any, /) -> None:
+def llama_kv_cache_view_free(view: Any) -> None:
     """Free the arrays of a view."""
     _release_arrays(_view_of(view))
 
@@ -303,7 +319,7 @@ def _apply_adapters(ctx: Any, scales: dict[int, float]) -> int:
 
 
 @_gone("llama_set_adapters_lora, which takes all adapters at once")
-def llama_set_adapter_lora(ctx: Any, adapter: Any, scale: float, /) -> int:
+def llama_set_adapter_lora(ctx: Any, adapter: Any, scale: float) -> int:
     """Add a LoRA adapter to those that this function has set on a context, or change its scale.
 
     Those that ``llama_set_adapters_lora`` has set are replaced.
@@ -317,7 +333,7 @@ def llama_set_adapter_lora(ctx: Any, adapter: Any, scale: float, /) -> int:
 
 
 @_gone("llama_set_adapters_lora without the adapter")
-def llama_rm_adapter_lora(ctx: Any, adapter: Any, /) -> int:
+def llama_rm_adapter_lora(ctx: Any, adapter: Any) -> int:
     """Take a LoRA adapter that ``llama_set_adapter_lora`` has added from a context.
 
     Returns:
@@ -331,7 +347,7 @@ def llama_rm_adapter_lora(ctx: Any, adapter: Any, /) -> int:
 
 
 @_gone("llama_set_adapters_lora with no adapters")
-def llama_clear_adapter_lora(ctx: Any, /) -> None:
+def llama_clear_adapter_lora(ctx: Any) -> None:
     """Take all LoRA adapters from a context."""
     ctx = _pointer(_llama.llama_context_p, ctx)
     _apply_adapters(ctx, {})
@@ -346,7 +362,6 @@ def llama_apply_adapter_cvec(
     n_embd: int,
     il_start: int,
     il_end: int,
-    /,
 ) -> int:
     """Apply a control vector to a context; NULL data clears it.
 

@@ -1,0 +1,1 @@
+"""What keeps scripts for llama-cpp-python running and nobody else needs."""
