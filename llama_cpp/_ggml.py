@@ -5,7 +5,7 @@ Its functions are in ``llama_cpp.llama_cpp``, typed.
 
 from __future__ import annotations
 
-from .compat.names import lookup
+from .compat.names import lookup as _lookup
 from .native import engine, library
 from .native.generated import backends, ggml
 
@@ -13,4 +13,4 @@ engine.libllama()
 libggml = library.load("ggml", {**ggml.SIGNATURES, **backends.SIGNATURES})
 
 # For scripts: see `compat.names`.
-__getattr__ = lookup(__name__)
+__getattr__ = _lookup(__name__)

@@ -40,6 +40,8 @@ def __getattr__(name: str) -> Any:
     if name == "__all__":
         # Asked for by `import *`, which would miss the functions that are not bound yet.
         return [each for each in __dir__() if each.lower().startswith(("llama_", "ggml_", "gguf_"))]
+    if name in NAMES[__name__]:
+        return find(__name__, name)
     function: Any
     if name == "llama_supports_gpu_offload":
         function = engine.supports_gpu_offload
@@ -47,8 +49,6 @@ def __getattr__(name: str) -> Any:
         function = _lib.bind(name)
     elif name in engine.GGML_SIGNATURES:
         function = engine.ggml_function(name)
-    elif name in NAMES[__name__]:
-        function = find(__name__, name)
     else:
         function = _legacy().find(name, __name__)
     globals()[name] = function

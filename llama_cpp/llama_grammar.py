@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .compat.names import lookup
+from .compat.names import lookup as _lookup
 from .constraints import stock_grammars
 from .constraints.gbnf import LLAMA_GRAMMAR_DEFAULT_ROOT, LlamaGrammar
 from .constraints.json_schema import rules
@@ -25,4 +25,4 @@ __all__ += rules.__all__
 __all__ += stock_grammars.__all__
 
 # For scripts: see `compat.names`.
-__getattr__ = lookup(__name__)
+__getattr__ = _lookup(__name__)

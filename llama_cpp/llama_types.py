@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from typing_extensions import NotRequired, TypedDict
 
-from .compat.names import lookup
+from .compat.names import lookup as _lookup
 
 # Its containers say Any, because a recursive alias cannot be resolved outside of this module.
 JsonType: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
@@ -439,4 +439,4 @@ Completion = CreateCompletionResponse
 CompletionChunk = CreateCompletionStreamResponse
 
 # For scripts: see `compat.names`.
-__getattr__ = lookup(__name__)
+__getattr__ = _lookup(__name__)

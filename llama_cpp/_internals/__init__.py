@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._utils import suppress_stdout_stderr
-from ..compat.names import lookup
+from ..compat.names import lookup as _lookup
 from ..constraints.gbnf import LlamaGrammar
 from ..llama_types import *
 from .batch import LlamaBatch, LlamaTokenDataArray
@@ -59,4 +59,4 @@ def normalize_embedding(embedding: Sequence[float]) -> list[float]:
 
 
 # For scripts: see `compat.names`.
-__getattr__ = lookup(__name__)
+__getattr__ = _lookup(__name__)

@@ -10,7 +10,7 @@ from fastapi.security import HTTPBearer
 from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
-from ..compat.names import lookup
+from ..compat.names import lookup as _lookup
 from . import errors
 from .context import ServerContext
 from .errors import ErrorBody, RouteErrorHandler
@@ -139,4 +139,4 @@ def _chosen(
 
 
 # For scripts: see `compat.names`.
-__getattr__ = lookup(__name__)
+__getattr__ = _lookup(__name__)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self, TypedDict
 
-from ..compat.names import lookup
+from ..compat.names import lookup as _lookup
 
 __all__ = [
     "ChatCompletionRequestMessage",
@@ -285,4 +285,4 @@ class ChatCompletionRequestMessage(BaseModel):
 
 
 # For scripts: see `compat.names`.
-__getattr__ = lookup(__name__)
+__getattr__ = _lookup(__name__)

@@ -326,7 +326,7 @@ def kv_functions() -> list[str]:
 def test_wrong_pointers_are_refused(name: str, model: Any) -> None:
     function = getattr(raw, name)
     parameters = inspect.signature(function).parameters.values()
-    rest = [1 for each in parameters if each.kind is each.POSITIONAL_ONLY][1:]
+    rest = [1 for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD][1:]
     for wrong in (model, None, 0, "ctx", True, ctypes.c_void_p()):
         with pytest.warns(DeprecationWarning), pytest.raises(PointerTypeError, match="expected a"):
             function(wrong, *rest)
