@@ -56,7 +56,8 @@ _TYPES = """
     ChatCompletionChunkDelta ChatCompletionChunkDeltaEmpty ChatCompletionFunction
     ChatCompletionFunctionCall ChatCompletionFunctionCallOption ChatCompletionFunctionParameters
     ChatCompletionFunctions ChatCompletionLogprobToken ChatCompletionLogprobs
-    ChatCompletionMessage ChatCompletionMessageToolCall ChatCompletionMessageToolCallChunk
+    ChatCompletionMessage ChatCompletionMessageToolCall ChatCompletionMessageToolCalls
+    ChatCompletionMessageToolCallChunk
     ChatCompletionMessageToolCallChunkFunction ChatCompletionMessageToolCallFunction
     ChatCompletionNamedToolChoice ChatCompletionNamedToolChoiceFunction
     ChatCompletionRequestAssistantMessage ChatCompletionRequestAssistantMessageFunctionCall

@@ -5,12 +5,11 @@ Its functions are in ``llama_cpp.llama_cpp``, typed.
 
 from __future__ import annotations
 
-from .compat.names import lookup as _lookup
+import pathlib
+
 from .native import engine, library
 from .native.generated import backends, ggml
 
 engine.libllama()
+libggml_base_path = pathlib.Path(library.search_folders()[0])
 libggml = library.load("ggml", {**ggml.SIGNATURES, **backends.SIGNATURES})
-
-# For scripts: see `compat.names`.
-__getattr__ = _lookup(__name__)

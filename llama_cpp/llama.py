@@ -256,14 +256,15 @@ class Llama:
             self.model_path, given, wanted, drafts=draft_model is not None,
             load_mtp=draft_model == MTP, progress=progress, verbose=verbose,
         )  # fmt: skip
-        vocab = self._model.vocab_handle
+        self.weights = self._model.handle
+        vocab = self.weights.vocab
         self._n_vocab = vocab.n_tokens
         self.metadata = self._model.metadata()
         self.tokenizer_ = tokenizer or LlamaTokenizer(self)
         templates = Templates(vocab, self.metadata, chat_template)
         if chat_format is None and chat_handler is None:
             chat_format = templates.default_format
-        self._vocab_only = context_params is None
+        self.vocab_only = context_params is None
         if context_params is None:
             return
         self.context_params = context_params
@@ -1416,7 +1417,7 @@ class Llama:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if name in _PARTS and self.__dict__.get("_vocab_only"):
+            if name in _PARTS and self.__dict__.get("vocab_only"):
                 raise VocabularyOnlyError(name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 

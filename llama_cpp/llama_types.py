@@ -424,6 +424,7 @@ ChatCompletionToolChoiceOption: TypeAlias = (
 # Further names of the same shapes.
 ChatCompletion = CreateChatCompletionResponse
 ChatCompletionChoice = ChatCompletionResponseChoice
+ChatCompletionMessageToolCalls = list[ChatCompletionMessageToolCall]
 ChatCompletionChunk = CreateChatCompletionStreamResponse
 ChatCompletionChunkChoice = ChatCompletionStreamResponseChoice
 ChatCompletionChunkDelta = ChatCompletionStreamResponseDelta

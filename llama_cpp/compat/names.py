@@ -53,7 +53,6 @@ NAMES: dict[str, dict[str, str]] = {
             )
         },
     },
-    "llama_cpp._ggml": {"libggml_base_path": "llama_cpp.compat.values:libggml_base_path"},
     "llama_cpp._logger": {"llama_log_callback": "llama_cpp.native.logs:_native_callback"},
     "llama_cpp._internals": {
         f"_{name}": f"llama_cpp._internals:{name}"
@@ -76,23 +75,20 @@ NAMES: dict[str, dict[str, str]] = {
         },
     },
     "llama_cpp.llama_grammar": {
-        "GRAMMAR_LITERAL_ESCAPE_RE": "llama_cpp.compat.values:GRAMMAR_LITERAL_ESCAPE_RE",
-        "INVALID_RULE_CHARS_RE": "llama_cpp.compat.values:INVALID_RULE_CHARS_RE",
+        name: f"llama_cpp.constraints.json_schema.rules:{name}"
+        for name in ("GRAMMAR_LITERAL_ESCAPE_RE", "INVALID_RULE_CHARS_RE")
     },
     "llama_cpp.llama_types": {
-        "ChatCompletionMessageToolCalls": (
-            "llama_cpp.compat.values:ChatCompletionMessageToolCalls"
-        ),
         **{name: _TYPING[name] for name in ("Dict", "List", "Optional", "Union")},
     },
     "llama_cpp.server.app": {
         "bearer_scheme": f"{_PROXY_ROUTES}:bearer_scheme",
-        "llama_inner_lock": "llama_cpp.compat.server_values:llama_inner_lock",
-        "llama_outer_lock": "llama_cpp.compat.server_values:llama_outer_lock",
-        "router": "llama_cpp.compat.server_values:router",
+        "llama_inner_lock": f"{_PROXY_ROUTES}:llama_inner_lock",
+        "llama_outer_lock": f"{_PROXY_ROUTES}:llama_outer_lock",
+        "router": f"{_PROXY_ROUTES}:router",
     },
     "llama_cpp.server.types": {
-        name: f"llama_cpp.compat.server_values:{name}" for name in _FIELDS
+        name: f"llama_cpp.server.request_fields:{name}" for name in _FIELDS
     },
 }  # fmt: skip
 """By module and name: where the value is, as ``module:attribute``, or a module."""

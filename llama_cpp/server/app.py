@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -11,13 +12,17 @@ from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
 from ..compat.names import lookup as _lookup
-from . import errors
+from . import errors, page
+from .anthropic import messages
 from .context import ServerContext
 from .errors import ErrorBody, RouteErrorHandler
+from .llama_server import monitoring, tokens
 from .middleware import Gate
-from .model import LlamaProxy, ModelRegistry
+from .model import LlamaProxy, ModelRegistry, RegistryProxy
 from .monitor import Monitor
+from .openai import completions, embeddings, models, responses
 from .proxy_routes import (
+    OverriddenProxy,
     authenticate,
     count_query_tokens,
     create_chat_completion,
@@ -34,7 +39,6 @@ from .proxy_routes import (
     set_server_settings,
     tokenize,
 )
-from .routes import completions, embeddings, messages, models, monitoring, page, responses, tokens
 from .settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
 from .types import (
     CreateChatCompletionRequest,
@@ -70,21 +74,24 @@ def create_app(
 ) -> FastAPI:
     """Make the application.
 
-    The default model is loaded when the application starts.
+    The default model is loaded when the application starts; ``get_llama_proxy`` gives it before.
 
     Args:
         settings: Of the server and one model.
         server_settings: Of the server, in place of that.
         model_settings: Of the models, in place of that; the first one is the default. Without any
-            of the three, environment variables tell.
+            of the three, the file that ``CONFIG_FILE`` names tells, or environment variables.
 
     Raises:
+        ModelNotFoundError: The file of the default model is not there.
         InvalidArgumentError: The settings contradict each other, or let everybody in by mistake.
     """
     server, all_models = _chosen(settings, server_settings, model_settings)
     server.check_safe()
     monitor = Monitor(lambda: monitoring.counts(context)[0], lambda: monitoring.counts(context)[1])
     registry = ModelRegistry(server, all_models, monitor)
+    registry.models[0].check_file()
+    set_llama_proxy(RegistryProxy(registry))
     context = ServerContext(server, registry, monitor)
 
     @asynccontextmanager
@@ -117,6 +124,7 @@ def create_app(
             allow_methods=["*"],
             allow_headers=["*"],
         )
+    app.add_middleware(OverriddenProxy, application=app)
     app.add_middleware(Gate, settings=server, monitor=monitor)
     return app
 
@@ -128,6 +136,8 @@ def _chosen(
 ) -> tuple[ServerSettings, Sequence[ModelSettings]]:
     if isinstance(server, ConfigFileSettings) and models is None:
         return server, server.models
+    if settings is None and server is None and models is None and os.environ.get("CONFIG_FILE"):
+        return _chosen(None, ConfigFileSettings.from_file(os.environ["CONFIG_FILE"]), None)
     if settings is None and (server is None or models is None):
         settings = Settings()
     if settings is not None:

@@ -11,12 +11,12 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from ..llama import Llama
+from .encoding import event
+from .generation import ActiveGeneration, PolledJob
 from .model import ModelRegistry
 from .monitor import Monitor
-from .running import PolledJob, Running
 from .settings import ServerSettings
 from .stream import DONE, PING, EventStream, answered
-from .wire import event
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ServerContext:
         async with AsyncExitStack() as stack:
             runner = await stack.enter_async_context(self.registry.lease(model))
 
-            async def begin() -> Running:
+            async def begin() -> ActiveGeneration:
                 running = await runner.start(lambda: call(runner.llama))
                 stack.callback(running.close)
                 return running

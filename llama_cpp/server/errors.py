@@ -15,8 +15,8 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from .. import errors
+from .encoding import JSONAnswer
 from .types import CreateChatCompletionRequest, CreateCompletionRequest, CreateEmbeddingRequest
-from .wire import JSONAnswer
 
 __all__ = [
     "CreateChatCompletionRequest",

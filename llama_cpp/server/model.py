@@ -103,6 +103,7 @@ class ModelRegistry:
                         f"two models are called {name!r}: give each a model_alias of its own"
                     )
                 self._by_name[name] = settings
+        self._preloaded: dict[str, Llama] = {}
         self._runners: dict[str, ModelRunner] = {}
         self._sizes: dict[str, int] = {}
         self._loading = asyncio.Lock()
@@ -121,12 +122,12 @@ class ModelRegistry:
     def find(self, model: str | None) -> ModelSettings:
         """Return the model that a request means.
 
-        With one model, any name will do where it has no aliases.
+        With one model any name will do: some clients have one built in.
 
         Raises:
             RequestError: There is none of that name.
         """
-        if model is None or (len(self.models) == 1 and not self.models[0].model_alias):
+        if model is None or len(self.models) == 1:
             return self.models[0]
         if model not in self._by_name:
             raise RequestError(
@@ -136,6 +137,21 @@ class ModelRegistry:
                 code="model_not_found",
             )
         return self._by_name[model]
+
+    def llama(self, model: str | None = None) -> Llama:
+        """Return a model for work besides the server; it is loaded now, if it is not yet.
+
+        Raises:
+            RequestError: There is none of that name.
+            LlamaError: It cannot be loaded.
+        """
+        settings = self.find(model)
+        name = settings.names[0]
+        if name in self._runners:
+            return self._runners[name].llama
+        if name not in self._preloaded:
+            self._preloaded[name] = load(settings)
+        return self._preloaded[name]
 
     async def begin(self) -> None:
         """Load the default model, so that the first request finds it.
@@ -187,7 +203,10 @@ class ModelRegistry:
         name = settings.names[0]
         async with self._loading:
             await self._make_room(self._sizes.get(name) or _file_size(settings.model))
-            llama = await asyncio.to_thread(load, settings)
+            if name in self._preloaded:
+                llama = self._preloaded.pop(name)
+            else:
+                llama = await asyncio.to_thread(load, settings)
             runner = ModelRunner(llama, max_queue=self._server.max_queue, monitor=self._monitor)
             self._sizes[name] = 0 if settings.vocab_only else llama.memory().used
             try:
@@ -235,6 +254,27 @@ class ModelRegistry:
             self._task.cancel()
         for name in tuple(self._runners):
             await self._unload(name)
+        while self._preloaded:
+            self._preloaded.popitem()[1].close()
+
+
+class RegistryProxy(LlamaProxy):
+    """The models of an application, for programs that set something up before it serves.
+
+    Args:
+        registry: The application's.
+    """
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
+        self._settings = {name: each for each in registry.models for name in each.names}
+
+    def __call__(self, model: str | None = None) -> Llama:
+        """Return a model; the default one where there is none of that name."""
+        return self._registry.llama(model if model in self._settings else None)
+
+    def free(self) -> None:
+        """Do nothing: the application unloads its models."""
 
 
 def _failure_of(task: asyncio.Task[None]) -> BaseException | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 if TYPE_CHECKING:
-    from .running import Running
+    from .generation import ActiveGeneration
 
 
 class Monitor:
@@ -68,7 +68,7 @@ class Monitor:
         """Count an answer."""
         self._requests.labels(route, str(status)).inc()
 
-    def generated(self, running: Running) -> None:
+    def generated(self, running: ActiveGeneration) -> None:
         """Count what a generation took."""
         first = running.run.first_token_time
         if first is None:  # its client left before

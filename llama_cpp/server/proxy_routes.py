@@ -10,14 +10,17 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Body, Depends, Request
+from fastapi import APIRouter, Body, Depends, FastAPI, Request
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import InvalidArgumentError
 from ..llama import Llama
 from .arguments import chatting, completing, generating
-from .errors import RequestError
+from .encoding import JSONAnswer, encoded, event
+from .errors import RequestError, install
 from .middleware import is_known
 from .model import LlamaProxy
 from .settings import ModelSettings, ServerSettings
@@ -33,12 +36,12 @@ from .types import (
     TokenizeInputRequest,
     TokenizeInputResponse,
 )
-from .wire import JSONAnswer, encoded, event
 
 _server_settings: ServerSettings | None = None
 _llama_proxy: LlamaProxy | None = None
 _ping_message_factory: Callable[[], bytes] | None = None
-_lock = asyncio.Lock()
+llama_outer_lock = asyncio.Lock()
+llama_inner_lock = asyncio.Lock()  # there is one model at a time: the outer one is enough
 _QUIET_SECONDS = 15.0
 
 
@@ -53,10 +56,13 @@ def get_server_settings() -> Iterator[ServerSettings | None]:
     yield _server_settings
 
 
-def set_llama_proxy(model_settings: list[ModelSettings]) -> None:
-    """Load the first of some models, for ``get_llama_proxy``."""
+def set_llama_proxy(model_settings: list[ModelSettings] | LlamaProxy) -> None:
+    """Load the first of some models, for ``get_llama_proxy``; or have it give models that exist."""
     global _llama_proxy
-    _llama_proxy = LlamaProxy(models=model_settings)
+    if isinstance(model_settings, LlamaProxy):
+        _llama_proxy = model_settings
+    else:
+        _llama_proxy = LlamaProxy(models=model_settings)
 
 
 async def get_llama_proxy() -> AsyncIterator[LlamaProxy]:
@@ -67,7 +73,7 @@ async def get_llama_proxy() -> AsyncIterator[LlamaProxy]:
     """
     if _llama_proxy is None:
         raise InvalidArgumentError("there are no models: call set_llama_proxy first")
-    async with _lock:
+    async with llama_outer_lock:
         yield _llama_proxy
 
 
@@ -78,6 +84,18 @@ def set_ping_message_factory(factory: Callable[[], bytes]) -> None:
 
 
 _one_proxy = asynccontextmanager(get_llama_proxy)
+
+
+@asynccontextmanager
+async def _given(llama_proxy: Any) -> AsyncIterator[Any]:
+    """The models that a route was given; called by hand, without them, it takes those there are."""
+    if callable(llama_proxy):
+        yield llama_proxy
+        return
+    async with _one_proxy() as proxy:
+        yield proxy
+
+
 bearer_scheme = HTTPBearer(auto_error=False)
 
 
@@ -166,9 +184,13 @@ async def _answer(call: Callable[..., Any], kwargs: dict[str, Any], stream: bool
     return EventStream(parts())
 
 
-async def create_completion(request: Request, body: CreateCompletionRequest) -> Response:
+async def create_completion(
+    request: Request,
+    body: CreateCompletionRequest,
+    llama_proxy: Any = Depends(get_llama_proxy),  # noqa: B008
+) -> Response:
     """Complete one or more prompts."""
-    async with _one_proxy() as proxy:
+    async with _given(llama_proxy) as proxy:
         llama = proxy(body.model)
         return await _answer(llama.create_completion, completing(llama, body), bool(body.stream))
 
@@ -176,9 +198,10 @@ async def create_completion(request: Request, body: CreateCompletionRequest) -> 
 async def create_chat_completion(
     request: Request,
     body: CreateChatCompletionRequest = Body(),  # noqa: B008
+    llama_proxy: Any = Depends(get_llama_proxy),  # noqa: B008
 ) -> Response:
     """Answer the last message of a conversation."""
-    async with _one_proxy() as proxy:
+    async with _given(llama_proxy) as proxy:
         llama = proxy(body.model)
         return await _answer(llama.create_chat_completion, chatting(llama, body), bool(body.stream))
 
@@ -226,3 +249,43 @@ async def detokenize(
     """Join token ids to a text."""
     text = llama_proxy(body.model).detokenize(body.tokens).decode("utf-8", "replace")
     return DetokenizeInputResponse(text=text)
+
+
+router = APIRouter()
+"""These routes, for an application of somebody's own."""
+for _path, _method, _route in (
+    ("/v1/completions", "POST", create_completion),
+    ("/v1/chat/completions", "POST", create_chat_completion),
+    ("/v1/embeddings", "POST", create_embedding),
+    ("/v1/models", "GET", get_models),
+    ("/extras/tokenize", "POST", tokenize),
+    ("/extras/tokenize/count", "POST", count_query_tokens),
+    ("/extras/detokenize", "POST", detokenize),
+):
+    router.add_api_route(_path, _route, methods=[_method], response_model=None)
+
+
+class OverriddenProxy:
+    """Has these routes answer where a test, or a program, overrides ``get_llama_proxy``.
+
+    Args:
+        app: What answers else.
+        application: Whose ``dependency_overrides`` count.
+    """
+
+    def __init__(self, app: ASGIApp, application: FastAPI) -> None:
+        self._app = app
+        self._application = application
+        self._routes = FastAPI()
+        self._routes.include_router(router)
+        install(self._routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take a request."""
+        overrides = self._application.dependency_overrides
+        paths = {route.path for route in router.routes if isinstance(route, APIRoute)}
+        if get_llama_proxy not in overrides or scope.get("path") not in paths:
+            await self._app(scope, receive, send)
+            return
+        self._routes.dependency_overrides = overrides
+        await self._routes(scope, receive, send)

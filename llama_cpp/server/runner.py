@@ -14,8 +14,8 @@ from typing import TypeVar
 from ..errors import ClosedError
 from ..llama import Llama
 from .errors import RequestError
+from .generation import ActiveGeneration, PolledJob, prepared
 from .monitor import Monitor
-from .running import PolledJob, Running, prepared
 
 T = TypeVar("T")
 
@@ -35,10 +35,10 @@ class ModelRunner:
         self.llama = llama
         self.last_used = time.monotonic()
         self.n_leases = 0
-        self._limit = len(llama.engine.slots) + max_queue if not llama._vocab_only else max_queue
+        self._limit = len(llama.engine.slots) + max_queue if not llama.vocab_only else max_queue
         self._monitor = monitor
         self._loop = asyncio.get_running_loop()
-        self._running: set[Running] = set()
+        self._running: set[ActiveGeneration] = set()
         self._n_preparing = 0
         self._is_told = False
         self._is_closing = False
@@ -46,7 +46,7 @@ class ModelRunner:
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="llama-prepare")
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="llama-compute")
         self._thread = threading.Thread(target=self._drive, name="llama-engine", daemon=True)
-        if not llama._vocab_only:
+        if not llama.vocab_only:
             llama.engine.after_step = self._tell
             self._thread.start()
 
@@ -55,7 +55,7 @@ class ModelRunner:
         """Requests that run or wait."""
         return len(self._running) + self._n_preparing
 
-    async def start(self, call: Callable[[], PolledJob]) -> Running:
+    async def start(self, call: Callable[[], PolledJob]) -> ActiveGeneration:
         """Begin a generation.
 
         Args:
@@ -68,7 +68,7 @@ class ModelRunner:
         started = time.monotonic()
         async with self._place():
             job = await self.in_thread(lambda: prepared(call), otherwise=self._drop)
-            running = Running(self, job, started)
+            running = ActiveGeneration(self, job, started)
             self._running.add(running)
         self._work.set()
         return running
@@ -127,7 +127,7 @@ class ModelRunner:
                 )
             raise
 
-    def forget(self, running: Running) -> None:
+    def forget(self, running: ActiveGeneration) -> None:
         """Know that nobody waits for a generation any more."""
         if running in self._running:
             self._running.discard(running)

@@ -14,13 +14,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import Self
 
 from .. import llama_cpp as raw
-from ..errors import InvalidArgumentError
+from ..errors import InvalidArgumentError, ModelNotFoundError
 
 __all__ = ["ConfigFileSettings", "ModelSettings", "ServerSettings", "Settings"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-_CONFIG = SettingsConfigDict(extra="ignore", protected_namespaces=(), populate_by_name=True)
+_CONFIG = SettingsConfigDict(
+    extra="ignore",
+    protected_namespaces=(),
+    populate_by_name=True,
+    env_ignore_empty=True,  # compose files pass variables that nobody has set
+)
 
 
 class ModelSettings(BaseSettings):
@@ -130,11 +135,22 @@ class ModelSettings(BaseSettings):
             self.n_threads_batch = multiprocessing.cpu_count()
         return self
 
+    def check_file(self) -> None:
+        """Refuse a model that is not there.
+
+        Raises:
+            ModelNotFoundError: There is no such file, and it is not to be downloaded.
+        """
+        if self.hf_model_repo_id is None and not Path(self.model).is_file():
+            raise ModelNotFoundError(
+                f"There is no model file at {self.model!r}. Check the path; '~' is not expanded."
+            )
+
     @property
     def names(self) -> list[str]:
         """What requests may call the model; the first is the one that answers tell."""
         aliases = [part.strip() for part in (self.model_alias or "").split(",") if part.strip()]
-        return aliases or [self.model]
+        return aliases or [Path(self.model).name]
 
 
 class ServerSettings(BaseSettings):

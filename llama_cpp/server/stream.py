@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from .encoding import JSONAnswer, event
 from .errors import described, server_ends
-from .wire import JSONAnswer, event
 
 T = TypeVar("T")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 __all__ = [
@@ -98,3 +99,7 @@ GRAMMAR_LITERAL_ESCAPES = {
     "\r": r"\r", "\n": r"\n", '"': r"\"", "-": r"\-", "]": r"\]", "\\": r"\\",
 }  # fmt: skip
 """How characters are written in a GBNF text or class."""
+
+# As in llama.cpp's converter; scripts import them from `llama_grammar`.
+INVALID_RULE_CHARS_RE = re.compile(r"[^a-zA-Z0-9-]+")
+GRAMMAR_LITERAL_ESCAPE_RE = re.compile(r'[\r\n"]')

@@ -1,15 +1,12 @@
-"""``Running``: a generation that the engine's thread works on, as the event loop sees it."""
+"""``ActiveGeneration``: what the engine's thread works on, as the event loop sees it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 from ..generation.generator import Run
-
-if TYPE_CHECKING:
-    from .runner import ModelRunner
 
 
 class PolledJob(Protocol):
@@ -28,7 +25,17 @@ class PolledJob(Protocol):
         """Stop, from any thread."""
 
 
-class Running:
+class Runner(Protocol):
+    """What works on generations."""
+
+    async def in_thread(self, call: Callable[[], Any]) -> Any:
+        """Run something that takes a while."""
+
+    def forget(self, running: ActiveGeneration) -> None:
+        """Know that nobody waits for a generation any more."""
+
+
+class ActiveGeneration:
     """One call, from its first step to its last.
 
     Args:
@@ -37,7 +44,7 @@ class Running:
         started: When it was asked for, by ``time.monotonic``.
     """
 
-    def __init__(self, runner: ModelRunner, job: PolledJob, started: float) -> None:
+    def __init__(self, runner: Runner, job: PolledJob, started: float) -> None:
         self._runner = runner
         self._job = job
         self.run = job.begin()

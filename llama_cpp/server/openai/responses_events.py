@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .building import Event, calls_in, whole_as_chunk
+from ..chunk_builder import Event, calls_in, whole_as_chunk
 
 
 class ResponseBuilder:

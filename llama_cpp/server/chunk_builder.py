@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from .wire import event
+from .encoding import event
 
 Event = dict[str, Any]
 

@@ -11,14 +11,14 @@ from starlette.responses import Response
 
 from ...llama import Llama
 from ..arguments import chat_job
-from ..building import built_events, written
+from ..chunk_builder import built_events, written
 from ..context import Context
 from ..errors import RequestError, described
-from ..responses_input import chat_response_format, chat_tool_choice, chat_tools, conversation
-from ..responses_output import ResponseBuilder
-from ..running import PolledJob
+from ..generation import PolledJob
 from ..stream import PING
 from ..types import Body, Integer, Number
+from .responses_events import ResponseBuilder
+from .responses_request import chat_response_format, chat_tool_choice, chat_tools, conversation
 
 router = APIRouter(tags=["OpenAI V1"])
 

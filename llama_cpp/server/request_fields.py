@@ -1,35 +1,11 @@
-"""Values of names of the server that nothing in this package needs."""
+"""Fields for models of requests that programs make themselves, by llama-cpp-python's names."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-from fastapi import APIRouter
 from pydantic import Field
 
-from ..server import proxy_routes
-
-llama_outer_lock = asyncio.Lock()
-llama_inner_lock = asyncio.Lock()
-
-router = APIRouter()
-"""The routes over a ``LlamaProxy``, for applications that include a router."""
-router.add_api_route(
-    "/v1/completions", proxy_routes.create_completion, methods=["POST"], response_model=None
-)
-router.add_api_route(
-    "/v1/chat/completions",
-    proxy_routes.create_chat_completion,
-    methods=["POST"],
-    response_model=None,
-)
-router.add_api_route(
-    "/v1/embeddings", proxy_routes.create_embedding, methods=["POST"], response_model=None
-)
-router.add_api_route("/v1/models", proxy_routes.get_models, methods=["GET"])
-
-# Fields for models of requests of somebody's own.
 model_field: Any = Field(None, description="Which model.")
 max_tokens_field: Any = Field(16, ge=1, description="Tokens to generate at most.")
 min_tokens_field: Any = Field(0, ge=0, description="No end before so many tokens.")

@@ -11,14 +11,14 @@ from starlette.responses import Response
 
 from ...llama import Llama
 from ..arguments import chat_job
-from ..building import built_events, written
+from ..chunk_builder import built_events, written
 from ..context import Context
+from ..encoding import event
 from ..errors import anthropic_shape, described
-from ..messages_shape import MessageBuilder, chat_tool_choice, chat_tools, conversation
-from ..running import PolledJob
+from ..generation import PolledJob
 from ..stream import answered
 from ..types import Body, Integer, Number, Stops
-from ..wire import event
+from .shapes import MessageBuilder, chat_tool_choice, chat_tools, conversation
 
 router = APIRouter(tags=["Anthropic"])
 

@@ -34,7 +34,7 @@ async def slots(context: Context) -> list[dict[str, Any]]:
     return [
         _described(name, runner.llama.n_ctx(), slot)
         for name, runner in context.registry.runners.items()
-        if not runner.llama._vocab_only
+        if not runner.llama.vocab_only
         for slot in runner.llama.engine.slots
     ]
 
@@ -60,8 +60,8 @@ async def props(context: Context, model: str | None = None) -> dict[str, Any]:
         return {
             "model_path": llama.model_path,
             "model_alias": settings.names[0],
-            "total_slots": 0 if llama._vocab_only else len(llama.engine.slots),
-            "default_generation_settings": {"n_ctx": 0 if llama._vocab_only else llama.n_ctx()},
+            "total_slots": 0 if llama.vocab_only else len(llama.engine.slots),
+            "default_generation_settings": {"n_ctx": 0 if llama.vocab_only else llama.n_ctx()},
             "chat_template": llama.metadata.get("tokenizer.chat_template", ""),
             "version": __version__,
         }
@@ -72,6 +72,6 @@ def counts(context: ServerContext) -> tuple[int, int]:
     active = processing = 0
     for runner in context.registry.runners.values():
         active += runner.n_active
-        if not runner.llama._vocab_only:
+        if not runner.llama.vocab_only:
             processing += sum(slot.request is not None for slot in runner.llama.engine.slots)
     return processing, max(0, active - processing)

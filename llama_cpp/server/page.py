@@ -8,7 +8,7 @@ from importlib.resources import files
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from ..errors import RequestError
+from .errors import RequestError
 
 router = APIRouter(include_in_schema=False)
 

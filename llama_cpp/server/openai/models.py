@@ -40,14 +40,14 @@ def _described(context: ServerContext, name: str, settings: ModelSettings) -> Mo
     runner = context.registry.runners.get(settings.names[0])
     meta: dict[str, Any] = {"loaded": runner is not None}
     if runner is not None:
-        model = runner.llama._model
+        model = runner.llama.weights
         meta |= {
-            "n_vocab": model.n_vocab(),
+            "n_vocab": model.n_vocab,
             "n_ctx": runner.llama.n_ctx() if not settings.vocab_only else 0,
-            "n_ctx_train": model.n_ctx_train(),
-            "n_embd": model.n_embd(),
-            "n_params": model.n_params(),
-            "size": model.size(),
+            "n_ctx_train": model.n_ctx_train,
+            "n_embd": model.n_embd,
+            "n_params": model.n_params,
+            "size": model.size,
         }
     return {
         "id": name, "object": "model", "created": _STARTED, "owned_by": "me", "permissions": [],

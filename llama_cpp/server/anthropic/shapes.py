@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .building import Event, calls_in, whole_as_chunk
-from .errors import RequestError
+from ..chunk_builder import Event, calls_in, whole_as_chunk
+from ..errors import RequestError
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 

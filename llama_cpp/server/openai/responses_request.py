@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .errors import RequestError
+from ..errors import RequestError
 
 
 def conversation(items: str | Sequence[Any], instructions: str | None) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from ...llama import Llama
 from ..arguments import chat_job, chatting, completing, completion_job
 from ..context import Context
-from ..running import PolledJob
+from ..generation import PolledJob
 from ..types import CreateChatCompletionRequest, CreateCompletionRequest
 
 router = APIRouter(tags=["OpenAI V1"])

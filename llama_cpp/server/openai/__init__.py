@@ -1,0 +1,1 @@
+"""OpenAI's routes: completions, chats, responses, embeddings, reranking, models."""

@@ -1,1 +1,0 @@
-"""The routes of the server, a file for each kind."""
