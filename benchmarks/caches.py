@@ -79,7 +79,7 @@ def replies(llm: Llama, make: Callable[[], BaseLlamaCache], rounds: int) -> str:
         hits.append(first_token(llm, known))
         unknown = next(fresh)
         begin = time.perf_counter()
-        llm.prompt_cache.recall(unknown)
+        llm.prompt_cache.restore(unknown)
         added.append(time.perf_counter() - begin)
         halves.append(first_token(llm, known[: SHARED // 2] + next(fresh)[SHARED // 2 :]))
     times = [median(seconds for seconds, _ in each) for each in (cold, hits, halves)]

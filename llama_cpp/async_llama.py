@@ -416,7 +416,7 @@ class Mailbox(AsyncIterator[T]):
         self._loop = loop
         self._items: deque[T] = deque()
         self._news = asyncio.Event()
-        self._is_told = False
+        self._is_notified = False
         self._is_finished = False
         self._error: BaseException | None = None
 
@@ -425,17 +425,17 @@ class Mailbox(AsyncIterator[T]):
         try:
             for item in produce():
                 self._items.append(item)
-                self._tell()
+                self._notify()
         except BaseException as error:
             self._error = error
         self._is_finished = True
-        self._is_told = False
-        self._tell()
+        self._is_notified = False
+        self._notify()
 
-    def _tell(self) -> None:
-        if self._is_told:
+    def _notify(self) -> None:
+        if self._is_notified:
             return
-        self._is_told = True
+        self._is_notified = True
         try:
             self._loop.call_soon_threadsafe(self._news.set)
         except RuntimeError:  # the loop is closed: nobody listens any more
@@ -443,7 +443,7 @@ class Mailbox(AsyncIterator[T]):
 
     async def __anext__(self) -> T:
         while True:
-            self._is_told = False
+            self._is_notified = False
             if self._items:
                 return self._items.popleft()
             if self._is_finished and not self._items:

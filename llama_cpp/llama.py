@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import llama_cpp as raw
 from ._logger import set_verbose
-from .cache.active_cache import ActiveCache
 from .cache.fingerprint import Fingerprints
+from .cache.prompt_cache import PromptCache
 from .chat.chats import Chats
 from .chat.formats.handlers import handler_arguments
 from .chat.openai_objects import openai_shape
@@ -51,7 +51,7 @@ from .models.adapters import DEFAULT, ModelAdapters, Path, default_adapters
 from .models.address import ModelAddress
 from .models.loading import load_model, make_context
 from .models.params import ContextParams, ModelParams, arguments_of
-from .sampling.chain import Ends
+from .sampling.chain import EndTokens
 from .sampling.defaults import SamplingDefaults
 from .sampling.logprobs import log_softmax
 from .sampling.options import FurtherSamplingOptions
@@ -273,7 +273,7 @@ class Llama:
         adapters = {} if lora_path is None else {DEFAULT: LoraAdapter(context.model, lora_path)}
         self.engine = Engine(
             context,
-            Ends(vocab.is_eog),
+            EndTokens(vocab.is_eog),
             context_shift=context_shift,
             drafter=drafter_of(draft_model, context),
             adapters=default_adapters(adapters, lora_scale),
@@ -281,7 +281,7 @@ class Llama:
         fingerprints = Fingerprints(context)
         prompts = Prompts(vocab, self.tokenizer_, spm_infill=spm_infill)
         defaults = self.sampling_defaults
-        self.prompt_cache = ActiveCache(self.engine, fingerprints)
+        self.prompt_cache = PromptCache(self.engine, fingerprints)
         self.adapters = ModelAdapters(self.engine, fingerprints, adapters)
         generator = Generator(
             self.engine, context.model, Pieces(vocab.token_to_piece), self.prompt_cache

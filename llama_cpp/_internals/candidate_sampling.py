@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 from .. import llama_cpp as raw
 from ..constraints.gbnf import LlamaGrammar
 from ..errors import InvalidArgumentError
-from ..handles import Candidates, Context, Sampler, samplers
+from ..handles import Context, Sampler, samplers
 from .batch import LlamaTokenDataArray
 from .model import LlamaModel
 from .sampler import LlamaSampler, grammar_sampler, seed_of
+from .softmax import sort_and_normalize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -212,23 +213,6 @@ class CandidateSampling:
 
     def _check_open(self) -> None:
         _ = self.handle.pointer
-
-
-def sort_and_normalize(candidates: Candidates) -> None:
-    """Sort candidates by falling logits and compute their probabilities: a softmax."""
-    import numpy as np
-
-    data = candidates.data
-    if not candidates.is_sorted:
-        data[:] = data[np.argsort(-data["logit"], kind="stable")]
-        candidates.is_sorted = True
-        candidates.selected = -1
-    logits = data["logit"]
-    best = logits == logits[0]
-    # The difference of two infinities is no number; what equals the best is as likely as it.
-    with np.errstate(invalid="ignore"):
-        weights = np.where(best, np.float32(1), np.exp(logits - logits[0]))
-    data["p"] = weights / weights.sum()
 
 
 def _mirostat_k(probabilities: npt.NDArray[np.float32], m: int, mu: float, n_vocab: int) -> int:

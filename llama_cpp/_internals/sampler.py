@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .. import llama_cpp as raw
 from ..constraints.gbnf import LlamaGrammar
-from ..handles import Candidates, Sampler, SamplerChain, samplers
+from ..handles import Candidates, Context, Sampler, SamplerChain, samplers
 from ..handles.python_sampler import PythonSampler
 from .model import LlamaModel
+from .softmax import sort_and_normalize
 
-if TYPE_CHECKING:
-    from .context import LlamaContext
+
+class HasContext(Protocol):
+    """A ``LlamaContext``, or whatever else has one."""
+
+    handle: Context
 
 
 class CustomSampler:
@@ -61,7 +65,7 @@ class LlamaSampler:
         """Free the chain. Closing twice does nothing."""
         self.handle.close()
 
-    def sample(self, ctx: LlamaContext, idx: int = -1) -> int:
+    def sample(self, ctx: HasContext, idx: int = -1) -> int:
         """Choose a token from a row of logits, and accept it.
 
         Args:
@@ -122,8 +126,6 @@ class LlamaSampler:
 
         The engine has no such sampler any more; this one is in Python and slows the chain down.
         """
-        from .candidate_sampling import sort_and_normalize
-
         self.handle.add(samplers.python(sort_and_normalize, name="softmax"))
 
     def add_top_k(self, k: int) -> None:

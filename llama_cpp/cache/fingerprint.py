@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from hashlib import blake2b
 
-from ..engine.adapters import PLAIN, Spans
+from ..engine.adapter_spans import PLAIN, Spans
 from ..errors import ModelLoadError
 from ..gguf.header import read_layout
 from ..handles import Context

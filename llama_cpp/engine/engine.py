@@ -16,18 +16,19 @@ from ..errors import (
     NoKVSlotError,
 )
 from ..handles import Batch, Context
-from .adapters import Adapters, AdapterSet, adapters_at, spans_of
-from .finishing import Endings
+from .adapter_spans import AdapterSet, adapters_at, spans_of
+from .adapters import Adapters
+from .finishing import Finisher
 from .media import without_cut
-from .media_evaluator import Viewer
-from .postprocess import Readout
+from .media_evaluator import MediaEvaluator
+from .postprocess import Postprocessor
 from .request import Call, Request
-from .restored_state import RecalledStates
+from .restored_state import RestoredStates
 from .scheduler import Chunk, plan, youngest
 from .sequences import Sequences
 from .slots import Slot, place
 from .speculative.drafter import Drafter
-from .turns import Wheel, closed
+from .step_lock import StepLock, closed
 
 
 class Engine:
@@ -38,7 +39,7 @@ class Engine:
 
     Args:
         context: It has a sequence per slot; its memory is the engine's.
-        ends: By token, whether a text ends with it.
+        end_tokens: By token, whether a text ends with it.
         context_shift: Whether a full sequence forgets its older half instead of ending.
         drafter: Guesses tokens that one decode then checks.
         adapters: What requests are computed with that do not say anything else.
@@ -47,7 +48,7 @@ class Engine:
     def __init__(
         self,
         context: Context,
-        ends: Mapping[int, bool],
+        end_tokens: Mapping[int, bool],
         *,
         context_shift: bool = False,
         drafter: Drafter | None = None,
@@ -55,13 +56,13 @@ class Engine:
     ) -> None:
         self.slots = [Slot(number) for number in range(context.n_seq_max)]
         self.sequences = Sequences(context, None if drafter is None else drafter.memory)
-        self.recalled = RecalledStates(self.slots, self.sequences)
+        self.restored = RestoredStates(self.slots, self.sequences)
         self.adapters = Adapters(context, adapters or ())
         self.n_ctx = context.n_ctx_seq
         self._context = context
-        self._endings = Endings()
-        self._readout = Readout(
-            context, self.sequences, self._endings, ends,
+        self._finisher = Finisher()
+        self._postprocessor = Postprocessor(
+            context, self.sequences, self._finisher, end_tokens,
             shifts=context_shift and self.sequences.can_shift,
         )  # fmt: skip
         self._drafter = drafter if self.sequences.drafts_max else None
@@ -69,9 +70,9 @@ class Engine:
         self._budget = min(context.n_batch, context.n_ubatch)
         self._n_outputs = context.params.n_outputs_max or context.n_batch
         self._batch = Batch(self._budget)
-        self._viewer = Viewer(context, self.sequences)
+        self._media_evaluator = MediaEvaluator(context, self.sequences)
         self._waiting: deque[Request] = deque()
-        self._wheel = Wheel()
+        self._step_lock = StepLock()
         self._needs_repair = False
         self.after_step: Callable[[], None] = _nothing
         """Is called after each step, by the thread that steps."""
@@ -97,9 +98,9 @@ class Engine:
             if request.spans is None:
                 request.spans = spans_of(request.tokens, self.adapters.default)
         call = Call(requests)
-        with self._wheel.lock:
+        with self._step_lock.lock:
             for request in requests:
-                request.number, request.call = self._endings.number(), call
+                request.number, request.call = self._finisher.number(), call
             self._waiting.extend(requests)
         return call
 
@@ -112,7 +113,7 @@ class Engine:
         """
         call.wants_all = until_finished
         while not call.is_ready():
-            if not self._wheel.take(call):
+            if not self._step_lock.take(call):
                 continue
             self._step_until(call.is_ready)
 
@@ -123,22 +124,22 @@ class Engine:
             ClosedError: The engine was closed.
         """
         call = Call(())
-        while not self._wheel.take(call):
+        while not self._step_lock.take(call):
             pass
-        self._step_until(lambda: not len(self) or self._wheel.is_wanted)
+        self._step_until(lambda: not len(self) or self._step_lock.is_wanted)
 
     def _step_until(self, is_over: Callable[[], bool]) -> None:
-        """Step with the wheel, which is left at the end."""
+        """Step with the step lock, which is released at the end."""
         try:
             while not is_over():
                 self.step()
-                self._wheel.wake_ready()
+                self._step_lock.wake_ready()
                 self.after_step()
         except BaseException:
             self._needs_repair = True
             raise
         finally:
-            self._wheel.leave()
+            self._step_lock.leave()
 
     def cancel(self, call: Call) -> None:
         """End the requests of a call.
@@ -147,8 +148,8 @@ class Engine:
         """
         for request in call.requests:
             request.cancelled = True
-        with self._wheel.lock:
-            if self._wheel.is_free:
+        with self._step_lock.lock:
+            if self._step_lock.is_free:
                 self._drop_cancelled()
             elif all(s.request is None or s.request.cancelled for s in self.slots):
                 self._context.abort()
@@ -163,18 +164,18 @@ class Engine:
         """
         self._check_usable()
         idle = Call(())
-        idle.wants_wheel = True
-        while not self._wheel.take(idle):
+        idle.wants_step_lock = True
+        while not self._step_lock.take(idle):
             pass
         try:
             self.repair()
             yield
         finally:
-            self._wheel.leave()
+            self._step_lock.leave()
 
     def close(self) -> None:
         """End all requests with ``ClosedError``. The context may be closed afterwards."""
-        self._wheel.close()
+        self._step_lock.close()
 
     @property
     def context(self) -> Context:
@@ -187,7 +188,7 @@ class Engine:
         Raises:
             ClosedError: It was, or its context.
         """
-        if self._wheel.closed or self._context.closed:
+        if self._step_lock.closed or self._context.closed:
             raise closed()
 
     def __len__(self) -> int:
@@ -202,14 +203,14 @@ class Engine:
         Returns:
             False if there was nothing to do.
         """
-        if self._wheel.closed:
+        if self._step_lock.closed:
             raise closed()
         if self._needs_repair:
             self.repair()
         self._drop_cancelled()
         if self._waiting:
             self._admit()
-        shown = bool(self._viewer.slots) and self._show()
+        shown = bool(self._media_evaluator.slots) and self._show()
         slots = self.adapters.turn(self.slots)
         if self._drafter is not None:
             self._draft(self._drafter, slots)
@@ -220,12 +221,12 @@ class Engine:
         if not chunks:
             return shown
         if self._attempt(chunks, lambda: self._decode(chunks)):
-            self._readout.commit(chunks)
+            self._postprocessor.commit(chunks)
         return True
 
     def _show(self) -> bool:
         """Evaluate one image or sound that comes next in its prompt, if there is any."""
-        slot = self._viewer.due()
+        slot = self._media_evaluator.due()
         if slot is not None:
             self._attempt([Chunk(slot, 1, False)], lambda: self._evaluate(slot))
         return slot is not None
@@ -233,7 +234,7 @@ class Engine:
     def _evaluate(self, slot: Slot) -> None:
         self._apply_adapters(slot)
         with self.sequences.decoding((slot,)):
-            self._viewer.evaluate(slot)
+            self._media_evaluator.evaluate(slot)
 
     def _apply_adapters(self, slot: Slot) -> None:
         self.adapters.apply(adapters_at(slot.spans, slot.n_cached))
@@ -243,7 +244,7 @@ class Engine:
         try:
             decode()
         except DecodeAbortedError:
-            if self._wheel.closed:
+            if self._step_lock.closed:
                 raise closed() from None
             self.repair()
         except NoKVSlotError as error:
@@ -252,7 +253,7 @@ class Engine:
             if isinstance(error, ClosedError) and self._context.closed:
                 raise
             for chunk in chunks:
-                self._endings.fail(chunk.slot, error)
+                self._finisher.fail(chunk.slot, error)
                 self.sequences.clear(chunk.slot)
         else:
             return True
@@ -260,7 +261,7 @@ class Engine:
 
     def _admit(self) -> None:
         # Who was preempted would be so again, as long as nobody else is done.
-        if self._endings.is_full and any(slot.request for slot in self.slots):
+        if self._finisher.is_full and any(slot.request for slot in self.slots):
             return
         while self._waiting:
             request = self._waiting[0]
@@ -271,10 +272,10 @@ class Engine:
             if placement is None:
                 return
             self._waiting.popleft()
-            slot, source, n_shared = self.recalled.place(request, placement)
+            slot, source, n_shared = self.restored.place(request, placement)
             if request.media:
                 n_shared = without_cut(request.media, n_shared)
-                self._viewer.add(slot)
+                self._media_evaluator.add(slot)
             if slot is not source:
                 self.sequences.copy(source, slot, n_shared)
             else:
@@ -284,7 +285,7 @@ class Engine:
             slot.tokens, slot.spans = request.tokens, request.spans
             slot.request = request
             if not request.max_tokens and not request.prompt_logprobs:
-                self._endings.finish(slot, "length")
+                self._finisher.finish(slot, "length")
 
     def _draft(self, drafter: Drafter, slots: Sequence[Slot]) -> None:
         share = min(self._budget, self._n_outputs) // len(self.slots) - 1
@@ -303,7 +304,7 @@ class Engine:
             if room > 0:
                 texts.append((slot, room))
         for slot, error in drafter.guess(texts):
-            self._endings.fail(slot, error)
+            self._finisher.fail(slot, error)
 
     def _decode(self, chunks: Sequence[Chunk]) -> None:
         tokens: list[int] = []
@@ -327,13 +328,13 @@ class Engine:
     def _drop_cancelled(self) -> None:
         for slot in self.slots:
             if slot.request is not None and slot.request.cancelled:
-                self._endings.fail(slot, None)
+                self._finisher.fail(slot, None)
         # A copy: other threads submit meanwhile.
         for request in tuple(self._waiting) if self._waiting else ():
             if request.cancelled:
                 self._waiting.remove(request)
                 request.sampler.close()
-                self._endings.end(request, None)
+                self._finisher.end(request, None)
 
     # What to do when a decode does not end as planned.
 
@@ -351,9 +352,9 @@ class Engine:
             slot.tokens, slot.drafts = [], []
             self.sequences.clear(slot)
             self._waiting.appendleft(request)
-            self._endings.is_full = True
+            self._finisher.is_full = True
         else:
-            self._endings.fail(chunks[0].slot, error)
+            self._finisher.fail(chunks[0].slot, error)
 
     def repair(self) -> None:
         """Make the memory agree with the slots, after whatever interrupted a step."""
@@ -363,7 +364,7 @@ class Engine:
                 self.sequences.repair(slot)
 
     def _check_usable(self) -> None:
-        if self._wheel.closed:
+        if self._step_lock.closed:
             raise closed()
         if os.getpid() != self._process:
             raise ForkError(

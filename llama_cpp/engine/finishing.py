@@ -1,4 +1,4 @@
-"""``Endings``: how requests end, and what is left of their slots then."""
+"""``Finisher``: how requests end, and what is left of their slots then."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from .request import FinishReason, Request
 from .slots import Slot
 
 
-class Endings:
-    """Ends requests, and numbers them and the use of slots in their order."""
+class Finisher:
+    """EndTokens requests, and numbers them and the use of slots in their order."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)

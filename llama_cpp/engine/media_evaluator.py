@@ -1,4 +1,4 @@
-"""``Viewer``: evaluates the images and sounds of prompts, one at a time."""
+"""``MediaEvaluator``: evaluates the images and sounds of prompts, one at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .sequences import Sequences
 from .slots import Slot
 
 
-class Viewer:
+class MediaEvaluator:
     """Knows which slots have prompts with images and sounds.
 
     Args:

@@ -1,4 +1,4 @@
-"""``Readout``: the tokens and log-probabilities that a decoded batch gives."""
+"""``Postprocessor``: the tokens and log-probabilities that a decoded batch gives."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from ..errors import LlamaError
 from ..handles import Context
 from ..handles.token_sampler import RowSampler, TokenSampler
-from .finishing import Endings
+from .finishing import Finisher
 from .request import Logprobs, Request
 from .scheduler import Chunk
 from .sequences import Sequences
 from .slots import Slot
 
 
-class Readout:
+class Postprocessor:
     """Chooses the next tokens and hands them to who asked for them.
 
     Args:
         context: Has the logits.
         sequences: Its memory.
-        endings: End requests.
-        ends: By token, whether a text ends with it.
+        finisher: End requests.
+        end_tokens: By token, whether a text ends with it.
         shifts: Whether a full sequence forgets its older half instead of ending.
     """
 
@@ -30,15 +30,15 @@ class Readout:
         self,
         context: Context,
         sequences: Sequences,
-        endings: Endings,
-        ends: Mapping[int, bool],
+        finisher: Finisher,
+        end_tokens: Mapping[int, bool],
         *,
         shifts: bool,
     ) -> None:
         self._context = context
         self._sequences = sequences
-        self._endings = endings
-        self._ends = ends
+        self._finisher = finisher
+        self._end_tokens = end_tokens
         self._shifts = shifts
         self._n_ctx = context.n_ctx_seq
         self._row_sampler = RowSampler(context.n_seq_max)
@@ -69,7 +69,7 @@ class Readout:
                 ):
                     self._sequences.save(slot)
             except Exception as error:
-                self._endings.fail(slot, error)
+                self._finisher.fail(slot, error)
                 self._sequences.repair(slot)
 
     def _choose_plain(self, chunks: Sequence[Chunk]) -> dict[int, int | LlamaError]:
@@ -97,14 +97,14 @@ class Readout:
         if isinstance(chosen, LlamaError):
             raise chosen
         if request.max_tokens == 0:
-            self._endings.finish(slot, "length")
+            self._finisher.finish(slot, "length")
             return
         drafts, slot.drafts = slot.drafts, []
         before = request.n_accepted
         for draft in (*drafts, None):
             token = self._choose(request, index) if chosen is None else chosen
             if token is None:
-                self._endings.finish(slot, "stop")
+                self._finisher.finish(slot, "stop")
                 break
             if not self._take(slot, request, token, index) or token != draft:
                 break
@@ -132,8 +132,8 @@ class Readout:
 
     def _take(self, slot: Slot, request: Request, token: int, index: int) -> bool:
         """Hand a token out; return whether the text goes on."""
-        if self._ends[token]:
-            self._endings.finish(slot, "stop")
+        if self._end_tokens[token]:
+            self._finisher.finish(slot, "stop")
             return False
         logprobs = None
         if request.logprobs is not None:
@@ -143,12 +143,12 @@ class Readout:
             request.first_token_time = time.monotonic()
         request.n_generated += 1
         if request.consumer.token(token, logprobs):
-            self._endings.finish(slot, "stop")
+            self._finisher.finish(slot, "stop")
         elif request.n_generated >= request.max_tokens:
-            self._endings.finish(slot, "length")
+            self._finisher.finish(slot, "length")
         elif len(slot.tokens) + request.n_extra >= self._n_ctx:
             if not self._shifts or request.media:
-                self._endings.finish(slot, "length")
+                self._finisher.finish(slot, "length")
             else:
                 self._sequences.shift(slot, min(request.n_prompt, self._n_ctx // 2))
         return not request.finished

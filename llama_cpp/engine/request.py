@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from ..errors import InvalidArgumentError
-from .adapters import Spans
+from .adapter_spans import Spans
+from .draft_length import DraftLength
 from .media import MediaPrompt, PlacedMedia
-from .speculative.drafter import Pace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +56,7 @@ class Call:
         self.wake: threading.Condition | None = None
         """Set while the caller's thread sleeps."""
         self.wants_all = False
-        self.wants_wheel = False
+        self.wants_step_lock = False
         """Whether it waits for the memory, to work on it by hand."""
         self.n_running = len(requests)
 
@@ -124,7 +124,7 @@ class Request:
         self.n_measured = measured_from
         """Where in the prompt the tokens begin that the consumer does not have yet."""
         self.n_drafted = self.n_accepted = 0
-        self.drafting: Pace | None = None
+        self.drafting: DraftLength | None = None
         self.sampler = sampler
         self.consumer = consumer
         self.max_tokens = max_tokens

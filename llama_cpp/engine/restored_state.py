@@ -1,17 +1,17 @@
-"""``Recalled``: a state from elsewhere that a slot begins with, instead of computing a prompt."""
+"""``RestoredState``: what a slot begins with, instead of computing a prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .adapters import Spans
+from .adapter_spans import Spans
 from .request import Request
 from .sequences import Sequences
 from .slots import Checkpoint, Placement, Slot
 
 
-class Recalled(NamedTuple):
+class RestoredState(NamedTuple):
     """What a sequence held.
 
     Attributes:
@@ -27,8 +27,8 @@ class Recalled(NamedTuple):
     checkpoints: Sequence[Checkpoint] = ()
 
 
-class RecalledStates:
-    """States by the prompts that they were recalled for, until those are admitted.
+class RestoredStates:
+    """States by the prompts that they were restored for, until those are admitted.
 
     Args:
         slots: So many states at most wait here.
@@ -38,9 +38,9 @@ class RecalledStates:
     def __init__(self, slots: Sequence[Slot], sequences: Sequences) -> None:
         self._slots = slots
         self._sequences = sequences
-        self._states: dict[tuple[tuple[int, ...], Spans], Recalled] = {}
+        self._states: dict[tuple[tuple[int, ...], Spans], RestoredState] = {}
 
-    def add(self, prompt: Sequence[int], spans: Spans, state: Recalled) -> None:
+    def add(self, prompt: Sequence[int], spans: Spans, state: RestoredState) -> None:
         """Have a state for a prompt that is about to be submitted, with these adapters."""
         while len(self._states) >= len(self._slots):
             self._states.pop(next(iter(self._states)), None)

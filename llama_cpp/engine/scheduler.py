@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .adapters import end_of
+from .adapter_spans import end_of
 from .media import text_after
 from .slots import Slot
 

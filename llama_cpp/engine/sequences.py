@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from .. import llama_cpp as raw
 from ..errors import NoKVSlotError, StateError
 from ..handles import Context, Memory
-from .adapters import EVERYTHING
+from .adapter_spans import EVERYTHING
 from .slots import Checkpoint, Slot
 
 CHECKPOINTS_MAX = 8

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .adapters import EVERYTHING, PLAIN, Spans, agreement
+from .adapter_spans import EVERYTHING, PLAIN, Spans, agreement
 from .request import Request
 
 

@@ -8,10 +8,10 @@ from collections.abc import Generator as GeneratorType
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..cache.active_cache import ActiveCache
+from ..cache.prompt_cache import PromptCache
 from ..constraints.grammar_sampler import LazyGrammar, grammar_sampler
 from ..engine import Call, Engine, Logprobs, Request
-from ..engine.adapters import spans_of
+from ..engine.adapter_spans import spans_of
 from ..errors import InvalidArgumentError
 from ..handles import Model
 from ..handles.token_sampler import TopLogprobs
@@ -30,7 +30,7 @@ class Generator:
     engine: Engine
     model: Model
     pieces: Pieces
-    cache: ActiveCache
+    cache: PromptCache
 
     def check(self) -> None:
         """Refuse what cannot generate.
@@ -121,7 +121,7 @@ class Run:
             self._pieces = generator.pieces_with(options.preserved)
         self.choices: list[Choice] = []
         self._options = options
-        self._cache.recall(prompts[0], options.adapters)
+        self._cache.restore(prompts[0], options.adapters)
         for number, prompt in enumerate(prompts):
             for copy in range(options.n):
                 text = texts[number] if texts else ""
@@ -178,7 +178,7 @@ class Run:
         for choice in self.choices:
             if choice.request.error is not None:
                 raise choice.request.error
-        self._cache.keep()
+        self._cache.save()
 
     @property
     def is_ready(self) -> bool:
@@ -228,7 +228,7 @@ class Run:
                             raise choice.request.error
                         choice.reported = True
                         yield choice, "", []
-            self._cache.keep()
+            self._cache.save()
         finally:
             self.close()
 

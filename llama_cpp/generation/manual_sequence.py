@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..constraints.gbnf import LlamaGrammar
 from ..engine import Engine
-from ..engine.adapters import agreement, continued, spans_of
+from ..engine.adapter_spans import agreement, continued, spans_of
 from ..engine.slots import shared_prefix
 from ..errors import BusyError, ContextWindowError, InvalidArgumentError
 from ..handles import Batch, Context, samplers

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from ..constraints.gbnf import LlamaGrammar
-from ..engine.adapters import AdapterSet
+from ..engine.adapter_spans import AdapterSet
 from ..errors import InvalidArgumentError
 from ..sampling.hooks import LogitsProcessorList, StoppingCriteriaList
 from ..sampling.options import SamplingOptions, check_names

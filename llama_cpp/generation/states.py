@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from ..cache.fingerprint import Fingerprints
-from ..cache.prompt_cache import state_of
 from ..cache.state import LlamaState, read_file, write_file
+from ..cache.state_exchange import state_of
 from ..engine import Engine
-from ..engine.adapters import Spans, spans_of
+from ..engine.adapter_spans import Spans, spans_of
 from ..engine.slots import Checkpoint
 from ..errors import InvalidArgumentError, StateError
 from ..sampling.defaults import SamplingDefaults

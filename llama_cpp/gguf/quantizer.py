@@ -138,7 +138,7 @@ def run(
     def hear(text: str) -> None:
         match = _TENSOR.fullmatch(text)
         if match and progress is not None:
-            _tell(progress, (int(match[1]) - 1) / int(match[2]))
+            _notify(progress, (int(match[1]) - 1) / int(match[2]))
 
     log = _call(source, target, params, hear)
     if log is not None:
@@ -148,10 +148,10 @@ def run(
             )
         raise QuantizeError(f"{os.fsdecode(source)!r} cannot be quantized: see the native log", log)
     if progress is not None:
-        _tell(progress, 1.0)
+        _notify(progress, 1.0)
 
 
-def _tell(progress: Callable[[float], bool | None], fraction: float) -> None:
+def _notify(progress: Callable[[float], bool | None], fraction: float) -> None:
     if progress(fraction) is False:
         raise QuantizeError("quantizing was cancelled by the progress callback")
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from ..cache.fingerprint import Fingerprints, fingerprint
 from ..engine import Engine
-from ..engine.adapters import AdapterSet
+from ..engine.adapter_spans import AdapterSet
 from ..errors import BusyError, InvalidArgumentError
 from ..handles import ControlVector, LoraAdapter
 from ..validation.native_arguments import finite_floats

@@ -65,7 +65,7 @@ def token_sampler(
     return TokenSampler(chain, model.n_vocab, grammar, n_best, biases)
 
 
-class Ends(dict[int, bool]):
+class EndTokens(dict[int, bool]):
     """By token, whether a text ends with it: each is asked for once.
 
     Args:

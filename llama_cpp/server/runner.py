@@ -40,14 +40,14 @@ class ModelRunner:
         self._loop = asyncio.get_running_loop()
         self._running: set[ActiveGeneration] = set()
         self._n_preparing = 0
-        self._is_told = False
+        self._is_notified = False
         self._is_closing = False
         self._work = threading.Event()
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="llama-prepare")
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="llama-compute")
         self._thread = threading.Thread(target=self._drive, name="llama-engine", daemon=True)
         if not llama.vocab_only:
-            llama.engine.after_step = self._tell
+            llama.engine.after_step = self._notify
             self._thread.start()
 
     @property
@@ -163,12 +163,12 @@ class ModelRunner:
                 self._loop.call_soon_threadsafe(self._fail, error)
                 time.sleep(0.1)
                 self._work.set()
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         """Wake the event loop, once for all that this step gave."""
-        if not self._is_told:
-            self._is_told = True
+        if not self._is_notified:
+            self._is_notified = True
             try:
                 self._loop.call_soon_threadsafe(self._deliver)
             except RuntimeError:  # the loop is closed: nobody listens any more
@@ -177,7 +177,7 @@ class ModelRunner:
     # On the event loop.
 
     def _deliver(self) -> None:
-        self._is_told = False
+        self._is_notified = False
         for running in self._running:
             if running.is_ready:
                 running.news.set()

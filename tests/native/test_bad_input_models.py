@@ -51,7 +51,7 @@ def written(files: Files, content: bytes) -> Path:
 @cases.add
 def files_that_are_no_models_are_refused(files: Files) -> None:
     good = files.llama.read_bytes()
-    endings: list[tuple[type[ModelLoadError], bytes]] = [
+    finisher: list[tuple[type[ModelLoadError], bytes]] = [
         (TruncatedModelError, b""),
         (TruncatedModelError, b"GGU"),
         (NotGGUFError, b"Once upon a time there was no model."),
@@ -60,7 +60,7 @@ def files_that_are_no_models_are_refused(files: Files) -> None:
         (TruncatedModelError, good[:8] + struct.pack("=qq", 2**40, 5) + good[24:]),
         (ModelLoadError, b"GGUF" + struct.pack("=Iqq", 3, 0, 0)),
     ]
-    for kind, content in endings:
+    for kind, content in finisher:
         with pytest.raises(kind):
             Model(written(files, content))
     with pytest.raises(ModelNotFoundError, match="no model file"):

@@ -1,4 +1,4 @@
-"""Ends that come early: closed iterators, Ctrl-C, close, fork, callbacks that raise."""
+"""EndTokens that come early: closed iterators, Ctrl-C, close, fork, callbacks that raise."""
 
 from __future__ import annotations
 

@@ -10,14 +10,14 @@ from handles_kit import open_context
 from llama_kit import PROMPT, open_llama, text_of
 from zoo import Zoo
 
-from llama_cpp.cache.active_cache import ActiveCache
 from llama_cpp.cache.fingerprint import Fingerprints
+from llama_cpp.cache.prompt_cache import PromptCache
 from llama_cpp.engine import Engine
 from llama_cpp.errors import ContextWindowError, NoKVSlotError
 from llama_cpp.generation.generator import Generator, Run
 from llama_cpp.generation.params import GenerationParams
 from llama_cpp.handles import Model
-from llama_cpp.sampling.chain import Ends
+from llama_cpp.sampling.chain import EndTokens
 from llama_cpp.sampling.params import SamplingParams
 from llama_cpp.text import Pieces
 
@@ -29,12 +29,12 @@ def generator(zoo: Zoo) -> Iterator[Generator]:
     """Four sequences that share 256 cells, though each may have all of them."""
     with Model(zoo.llama) as model:
         context = open_context(model, n_seq_max=4, kv_unified=True, n_ctx=256)
-        engine = Engine(context, Ends(model.vocab.is_eog))
+        engine = Engine(context, EndTokens(model.vocab.is_eog))
         yield Generator(
             engine,
             model,
             Pieces(model.vocab.token_to_piece),
-            ActiveCache(engine, Fingerprints(context)),
+            PromptCache(engine, Fingerprints(context)),
         )
 
 

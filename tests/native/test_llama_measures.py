@@ -395,7 +395,7 @@ def test_what_is_interrupted_leaves_no_trace(zoo: Zoo, monkeypatch: pytest.Monke
     with open_llama(zoo.llama) as llm:
         expected = text_of(llm, PROMPT)
         scores = llm.score(PROMPT, [PROMPT[:40], PROMPT[:3]])
-        measure = llm.engine._readout._commit_prompt
+        measure = llm.engine._postprocessor._commit_prompt
         calls = iter([None, KeyboardInterrupt()])
 
         def interrupted(*arguments: Any) -> None:
@@ -404,7 +404,7 @@ def test_what_is_interrupted_leaves_no_trace(zoo: Zoo, monkeypatch: pytest.Monke
             measure(*arguments)
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(llm.engine._readout, "_commit_prompt", interrupted)
+            patch.setattr(llm.engine._postprocessor, "_commit_prompt", interrupted)
             llm.score(PROMPT, [PROMPT[:40], PROMPT[:3]])
         assert len(llm.engine) == 0
         again = llm.score(PROMPT, [PROMPT[:40], PROMPT[:3]])

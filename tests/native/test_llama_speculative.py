@@ -11,7 +11,7 @@ import pytest
 from llama_kit import GREEDY, PROMPT, complete, joined, open_llama, text_of
 from zoo import Zoo
 
-from llama_cpp.engine.speculative.drafter import LENGTH_MAX, Pace
+from llama_cpp.engine.draft_length import LENGTH_MAX, DraftLength
 from llama_cpp.errors import InvalidArgumentError, TokenError
 from llama_cpp.llama import Llama
 from llama_cpp.llama_speculative import LlamaDraftModel, LlamaPromptLookupDecoding
@@ -252,7 +252,7 @@ def test_the_odds_are_those_without(zoo: Zoo) -> None:
 
 
 def test_pace_follows_success() -> None:
-    pace = Pace()
+    pace = DraftLength()
     lengths = []
     for _ in range(10):
         lengths.append(pace.wanted())

@@ -10,10 +10,9 @@ from engine_kit import a_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_cpp.engine.adapters import (
+from llama_cpp.engine.adapter_spans import (
     EVERYTHING,
     PLAIN,
-    Adapters,
     Span,
     adapters_at,
     agreement,
@@ -21,6 +20,7 @@ from llama_cpp.engine.adapters import (
     end_of,
     spans_of,
 )
+from llama_cpp.engine.adapters import Adapters
 from llama_cpp.engine.scheduler import plan
 from llama_cpp.engine.slots import Slot, place
 

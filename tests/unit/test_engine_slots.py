@@ -9,7 +9,7 @@ from engine_kit import a_request, busy_slot, idle_slot, naive_shared
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from llama_cpp.engine.adapters import EVERYTHING
+from llama_cpp.engine.adapter_spans import EVERYTHING
 from llama_cpp.engine.slots import Placement, Slot, place, shared_prefix
 
 TEXT = list(range(100))

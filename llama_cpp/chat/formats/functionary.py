@@ -36,7 +36,7 @@ class Dialect:
         text: A reply to the user, from its recipient on.
         call: A call, from its recipient on.
         begin: Begins a reply, up to its recipient.
-        end: Ends a reply.
+        end: EndTokens a reply.
         result: The result of a call.
         to_user: A recipient: the user.
         to_function: Another one: a function.

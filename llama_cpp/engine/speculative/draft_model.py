@@ -12,8 +12,9 @@ from ...errors import InvalidArgumentError
 from ...handles import Batch, Context, Model, SamplerChain, Vocab, samplers
 from ...handles.threadpool import Threadpool
 from ...handles.token_sampler import TokenSampler, TopLogprobs
+from ..draft_length import LENGTH_MAX
 from ..slots import shared_prefix
-from .drafter import LEAST_LOGPROB, LENGTH_MAX, Drafter, ModelDrafter
+from .drafter import LEAST_LOGPROB, Drafter, ModelDrafter
 from .mtp import MtpDrafter
 from .prompt_lookup import LlamaDraftModel, LlamaPromptLookupDecoding
 

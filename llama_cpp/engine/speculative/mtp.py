@@ -9,9 +9,10 @@ from ...errors import LlamaError
 from ...handles import Batch, Context
 from ...handles.mtp import MtpContext, hidden_states
 from ...handles.token_sampler import TopLogprobs
+from ..draft_length import LENGTH_MAX, DraftLength
 from ..scheduler import Chunk
 from ..slots import Slot
-from .drafter import LEAST_LOGPROB, LENGTH_MAX, Drafter, Pace
+from .drafter import LEAST_LOGPROB, Drafter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,8 +83,8 @@ class MtpDrafter(Drafter):
         lengths: dict[Slot, int] = {}
         for slot, room in texts:
             assert slot.request is not None
-            pace = slot.request.drafting = slot.request.drafting or Pace()
-            if (length := min(pace.wanted(), room)) > 0:
+            drafting = slot.request.drafting = slot.request.drafting or DraftLength()
+            if (length := min(drafting.wanted(), room)) > 0:
                 lengths[slot] = length
         try:
             self._extend(lengths)

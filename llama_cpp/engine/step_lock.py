@@ -1,4 +1,4 @@
-"""``Wheel``: which of the waiting threads steps."""
+"""``StepLock``: which of the waiting threads steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import BusyError, ClosedError
 from .request import Call
 
 
-class Wheel:
+class StepLock:
     """Is held by one thread at a time; the others sleep until they are ready or it is free."""
 
     def __init__(self) -> None:
@@ -26,8 +26,8 @@ class Wheel:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody waits for the wheel itself, and not for tokens."""
-        return any(call.wants_wheel for call in self._sleeping)
+        """Whether somebody waits for the lock itself, and not for tokens."""
+        return any(call.wants_step_lock for call in self._sleeping)
 
     def take(self, call: Call) -> bool:
         """Become the one who steps; False after sleeping, to look again what there is to do.
@@ -62,10 +62,10 @@ class Wheel:
             return False
 
     def leave(self) -> None:
-        """Let another thread step, those first who want the wheel itself."""
+        """Let another thread step, those first who want the lock itself."""
         with self.lock:
             self._driver = None
-            self._next = next((call for call in self._sleeping if call.wants_wheel), None)
+            self._next = next((call for call in self._sleeping if call.wants_step_lock), None)
             self._pass_on()
 
     def wake_ready(self) -> None:
