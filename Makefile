@@ -7,8 +7,8 @@ BUILT := $(VENV)/.built
 DATA := $(VENV)/.test-data
 # What the native libraries and the environment are made from. A change here builds again, and
 # compiles only what changed.
-SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/* bridge/*) \
-           vendor/fetch_llama_cpp.py vendor/llama.cpp.toml vendor/llama.cpp.lock
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/* bridge/* bridge/*/* vendor/patches/*) \
+           vendor/fetch_llama_cpp.py vendor/apply_patches.py vendor/llama.cpp.toml vendor/llama.cpp.lock
 
 .PHONY: build demo test lint format types bindings bench llama-server tinychat clean
 
@@ -19,7 +19,8 @@ $(BIN)/python:
 
 # Without build isolation the build folder stays valid from one build to the next.
 $(BUILT): $(BIN)/python $(SOURCES)
-	$(BIN)/python -m pip install --quiet --upgrade pip "scikit-build-core>=0.10" "cmake>=3.21" ninja
+	$(BIN)/python -m pip install --quiet --upgrade pip "scikit-build-core>=0.10" "cmake>=3.21" ninja \
+	    "patch-ng>=1.17"
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[test,dev]"
 	touch $@
 

@@ -1,5 +1,5 @@
-# llama-server of the same sources, with the same options and cures, which benchmarks/server.py compares
-# with. It is no part of the package. Upstream builds it only together with all of its tools, one of
+# llama-server of the same sources, with the same options but without our patches, which
+# benchmarks/server.py compares with. It is no part of the package. Upstream builds it only together with all of its tools, one of
 # which is the web page; that page is not in our tree, and takes more than a compiler to build.
 file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/no-ui/ui.h" [[
 #pragma once

@@ -215,7 +215,7 @@ def provide(source_dir: str | None = None, vendor: Path = VENDOR) -> Path:
         vendor: The folder with the pin files and, in the end, ``llama.cpp``.
 
     Raises:
-        FetchError: No usable sources, with the reason and the cure.
+        FetchError: No usable sources, with the reason and what to do.
     """
     pin = Pin.read(vendor / "llama.cpp.toml")
     source_dir = source_dir or os.environ.get(SOURCE_DIR_VARIABLE)

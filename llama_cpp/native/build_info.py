@@ -22,7 +22,8 @@ class BuildInfo(TypedDict):
     system: str
     backends: list[str]
     instruction_sets: list[str]
-    cures: list[str]
+    patches: list[str]
+    workarounds: list[str]
     options: dict[str, str]
     features: dict[str, dict[str, str]]
     devices: list[str]
@@ -37,7 +38,8 @@ def build_info() -> BuildInfo:
         ``build_type``, ``compiler``, ``system``, ``options`` (the CMake options that were set);
         ``backends``: those compiled in;
         ``instruction_sets``: those that the compiler was allowed to use;
-        ``cures``: workarounds that the build applied, named in ``cmake/Cures.cmake``;
+        ``patches``: those of ``vendor/patches`` that are in the engine;
+        ``workarounds``: what the compiler gets wrong, and the build avoids;
         ``features``: what each backend says of itself at run time;
         ``devices``: the names of the devices that are there now;
         ``libraries``: the files that are loaded.
@@ -58,7 +60,8 @@ def build_info() -> BuildInfo:
         system=recorded.get("system", ""),
         backends=recorded.get("backends", []),
         instruction_sets=recorded.get("instruction_sets", []),
-        cures=recorded.get("cures", []),
+        patches=recorded.get("patches", []),
+        workarounds=recorded.get("workarounds", []),
         options=recorded.get("options", {}),
         features=parse_features(
             (engine.libllama().bind("llama_print_system_info")() or b"").decode()

@@ -100,6 +100,13 @@ def unusual_grammars_work(files: Files) -> None:
 
 
 @cases.add
+def grammars_with_very_many_ways_to_a_rule_work(files: Files) -> None:
+    vocab = files.model.vocab
+    rules = "\n".join(f"r{i} ::= r{i + 1} | r{i + 1}" for i in range(60))
+    use(grammar(vocab, f'root ::= r0\n{rules}\nr60 ::= "a"'), vocab)
+
+
+@cases.add
 def random_grammars_work_or_are_refused(files: Files) -> None:
     vocab = files.model.vocab
     parts = ['"a"', "(", ")", "[a-z]", "*", "+", "?", "{2}", "{,}", "{3,1}", "|", "\n", "x ::= ",

@@ -1,4 +1,4 @@
-"""Large buffers ask for huge pages (cmake/HugePages.cmake)."""
+"""Large buffers ask for huge pages (vendor/patches/0001-huge-pages.patch)."""
 
 from __future__ import annotations
 

@@ -378,17 +378,6 @@ size_t rfind(const std::string & text, const std::string & part) {
     return std::string::npos;
 }
 
-int64_t step(int64_t step, int64_t length) {
-    return std::clamp(step, -length - 1, length + 1);
-}
-
-bool divides(int64_t divisor, int64_t number) {
-    if (divisor == 0) {
-        throw std::runtime_error("division by zero");
-    }
-    return divisor == -1 || number % divisor == 0;
-}
-
 void begin_rendering() {
     state.input = 0;
     state.input_levels = 0;

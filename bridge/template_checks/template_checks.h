@@ -1,5 +1,5 @@
-// Included before the sources of the chat templates' interpreter, which call these: whatever a
-// template does, it must end soon, and with an exception rather than with the process.
+// What the chat templates' interpreter calls once vendor/patches/0003-template-limits.patch is in: whatever
+// a template does, it must end soon, and with an exception rather than with the process.
 #pragma once
 
 #include <cstddef>
@@ -84,9 +84,6 @@ void compare(const jinja::value & left, const jinja::value & right);
 // std::string::find and rfind, which can take long.
 size_t find(const std::string & text, const std::string & part, size_t from = 0);
 size_t rfind(const std::string & text, const std::string & part);
-
-int64_t step(int64_t step, int64_t length);
-bool divides(int64_t divisor, int64_t number);
 
 // A conversation begins to be rendered.
 void begin_rendering();

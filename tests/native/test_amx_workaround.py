@@ -1,4 +1,4 @@
-"""The cure in cmake/Cures.cmake for GCC's loss of the AMX tile configuration.
+"""The workaround in cmake/Workarounds.cmake for GCC's loss of the AMX tile configuration.
 
 No processor with AMX is needed: the compiled code is read, and what it would load is captured.
 The tests exist where the build's compiler is a GCC for x86-64 that knows AMX.
@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "vendor" / "llama.cpp" / "ggml" / "src" / "ggml-cpu" / "amx" / "mmq.cpp"
-CURE = ["-fno-tree-dse", "-fno-dse"]
+FLAGS = ["-fno-tree-dse", "-fno-dse"]
 
 # Per tile: B in 0 and 1, A in 2 and 3, C in 4 to 7, as the notes in mmq.cpp say.
 ROWS = (8, 8, 16, 16, 16, 16, 16, 16)
@@ -31,7 +31,7 @@ def compile_command() -> list[str]:
     """What the build runs for mmq.cpp, without the files; empty if there is no such build."""
     for database in sorted(ROOT.glob("build/py3-none-*/compile_commands.json")):
         for entry in json.loads(database.read_text("utf-8")):
-            if Path(entry["file"]) == SOURCE:
+            if Path(entry["file"]).as_posix().endswith("/ggml-cpu/amx/mmq.cpp"):
                 words = shlex.split(entry["command"])
                 return words[: words.index("-o")]
     return []
@@ -56,7 +56,7 @@ def gcc_version(compiler: str) -> tuple[int, ...]:
 
 COMMAND = compile_command()
 VERSION = gcc_version(COMMAND[0]) if COMMAND and sys.platform == "linux" else ()
-CURE_IS_DUE = VERSION < (14,)
+IS_DUE = VERSION < (14,)
 AFFECTED = VERSION < (11, 5) or (12,) <= VERSION < (12, 4) or (13,) <= VERSION < (13, 3)
 
 
@@ -86,29 +86,29 @@ def operand(text: str) -> tuple[int, str]:
     return int(match[2] or "0", 16) * (-1 if match[1] else 1), match[3]
 
 
-def without_cure(flags: list[str]) -> list[str]:
-    return [flag for flag in flags if flag not in CURE]
+def without_flags(flags: list[str]) -> list[str]:
+    return [flag for flag in flags if flag not in FLAGS]
 
 
 if VERSION:
 
     def test_the_build_sets_the_flags() -> None:
-        assert [flag for flag in COMMAND if flag in CURE] == (CURE if CURE_IS_DUE else [])
+        assert [flag for flag in COMMAND if flag in FLAGS] == (FLAGS if IS_DUE else [])
 
     def test_the_engine_fills_the_configuration(tmp_path: Path) -> None:
         flags = [*COMMAND, "-march=sapphirerapids"]
         stores = stores_before_loading(compiled(tmp_path, SOURCE, flags))
         assert {0, BYTES_PER_ROW_AT, ROWS_AT} <= stores
-        if CURE_IS_DUE:
-            uncured = compiled(tmp_path, SOURCE, without_cure(flags))
-            lost = {BYTES_PER_ROW_AT, ROWS_AT} - stores_before_loading(uncured)
+        if IS_DUE:
+            broken = compiled(tmp_path, SOURCE, without_flags(flags))
+            lost = {BYTES_PER_ROW_AT, ROWS_AT} - stores_before_loading(broken)
             assert bool(lost) == AFFECTED
 
-    @pytest.mark.parametrize("cured", [True, False])
-    def test_what_would_be_loaded(cured: bool, tmp_path: Path) -> None:
-        flags = COMMAND if cured else without_cure(COMMAND)
+    @pytest.mark.parametrize("with_flags", [True, False])
+    def test_what_would_be_loaded(with_flags: bool, tmp_path: Path) -> None:
+        flags = COMMAND if with_flags else without_flags(COMMAND)
         loaded = load_configuration(tmp_path, flags)
-        assert (loaded == TILE_CONFIG) == (not AFFECTED or (cured and CURE_IS_DUE))
+        assert (loaded == TILE_CONFIG) == (not AFFECTED or (with_flags and IS_DUE))
 
 
 CAPTURE = """
