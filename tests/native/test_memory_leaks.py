@@ -127,7 +127,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_stays_flat(kind: str, folder: Path) -> None:
     command = [sys.executable, __file__, kind, str(CYCLES[kind]), str(folder)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "kits")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     sys.stdout.write(f"{kind}: {done.stdout}MB after {WARM_UP} cycles and at the end\n")

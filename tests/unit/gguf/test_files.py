@@ -30,7 +30,7 @@ from llama_cpp import errors
 from llama_cpp import gguf as files
 from llama_cpp.gguf import GGUFFile, MetadataValue, merge, read, shard_name, split
 
-TINYCHAT = Path(__file__).parents[2] / "llama_cpp" / "models" / "tinychat.gguf"
+TINYCHAT = Path(__file__).parents[3] / "llama_cpp" / "models" / "tinychat.gguf"
 
 
 def contents(file: GGUFFile) -> tuple[Any, ...]:

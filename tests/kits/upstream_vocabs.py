@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[1] / "vendor" / "llama.cpp" / "models"
+FOLDER = Path(__file__).parents[2] / "vendor" / "llama.cpp" / "models"
 PREFIX = "ggml-vocab-"
 NAMES = sorted(path.stem.removeprefix(PREFIX) for path in FOLDER.glob(f"{PREFIX}*.gguf"))
 NAMES_WITH_CASES = [name for name in NAMES if (FOLDER / f"{PREFIX}{name}.gguf.inp").exists()]

@@ -18,7 +18,7 @@ from llama_cpp.validation import native_arguments as checks
 
 cases = Cases(__file__)
 
-VOCABULARIES = Path(__file__).parents[2] / "vendor" / "llama.cpp" / "models"
+VOCABULARIES = Path(__file__).parents[3] / "vendor" / "llama.cpp" / "models"
 
 
 @cases.add

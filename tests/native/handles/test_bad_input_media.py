@@ -37,7 +37,7 @@ from llama_cpp.handles.model import Model
 
 cases = Cases(__file__)
 
-VENDORED = Path(__file__).parents[2] / "vendor" / "llama.cpp" / "tools" / "mtmd"
+VENDORED = Path(__file__).parents[3] / "vendor" / "llama.cpp" / "tools" / "mtmd"
 SAMPLES = np.round(tone(440) * 32768).astype(np.int16)
 IMAGE, SOUND = png(noise(1)), wav(SAMPLES[:, None])
 

@@ -84,7 +84,7 @@ def test_helpers() -> None:
 
 
 def test_tinychat_template_renders() -> None:
-    path = Path(__file__).parents[2] / "tools" / "tinychat" / "template.jinja"
+    path = Path(__file__).parents[3] / "tools" / "tinychat" / "template.jinja"
     text = rendered(path.read_text("utf-8"), add_generation_prompt=True)
     assert "<|im_start|>user\nHi<|im_end|>\n" in text
 

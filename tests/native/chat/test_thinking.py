@@ -11,7 +11,7 @@ from llama_cpp.chat.conversation import LoadedTemplate
 from llama_cpp.llama import Llama
 from llama_cpp.models import tinychat
 
-TEMPLATES = Path(__file__).parents[2] / "vendor" / "llama.cpp" / "models" / "templates"
+TEMPLATES = Path(__file__).parents[3] / "vendor" / "llama.cpp" / "models" / "templates"
 
 
 @pytest.mark.parametrize(

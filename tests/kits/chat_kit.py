@@ -10,7 +10,7 @@ from typing import Any
 
 from llama_cpp.handles.chat_templates import ChatTemplates
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OF_THE_ENGINE = ROOT / "vendor" / "llama.cpp" / "models" / "templates"
 TINYCHAT = ROOT / "tools" / "tinychat" / "template.jinja"
 

@@ -14,7 +14,7 @@ from typing import Any
 import patch_ng
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SOURCES = ROOT / "vendor" / "llama.cpp"
 
 

@@ -17,7 +17,7 @@ from llama_cpp.handles import media_files
 from llama_cpp.handles.media_files import MediaFile, checked_media
 
 SAMPLES = np.round(tone(440) * 32768).astype(np.int16)
-VENDORED = Path(__file__).parents[2] / "vendor" / "llama.cpp" / "tools" / "mtmd"
+VENDORED = Path(__file__).parents[3] / "vendor" / "llama.cpp" / "tools" / "mtmd"
 JPEG = (VENDORED / "test-1.jpeg").read_bytes()
 MP3 = (VENDORED / "test-2.mp3").read_bytes()
 PNG, WAV, FLAC = png(noise(1)), wav(SAMPLES[:, None]), flac(SAMPLES[:4096])

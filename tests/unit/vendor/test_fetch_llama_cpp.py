@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "vendor" / "fetch_llama_cpp.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "vendor" / "fetch_llama_cpp.py"
 spec = importlib.util.spec_from_file_location("fetch_llama_cpp", SCRIPT)
 assert spec is not None and spec.loader is not None
 fetch = importlib.util.module_from_spec(spec)

@@ -26,7 +26,7 @@ from llama_cpp.gguf.imatrix import open_imatrix
 from llama_cpp.gguf.quantization import ftypes
 from llama_cpp.native import logs
 
-TINYCHAT = Path(__file__).parents[2] / "llama_cpp" / "models" / "tinychat.gguf"
+TINYCHAT = Path(__file__).parents[3] / "llama_cpp" / "models" / "tinychat.gguf"
 
 Matrix = dict[str, npt.NDArray[np.float32]]
 

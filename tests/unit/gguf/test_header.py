@@ -41,7 +41,7 @@ from llama_cpp.gguf import header as gguf_header
 from llama_cpp.gguf.header import GGUFHeader, read_header
 from llama_cpp.gguf.layout import TENSOR_TYPES
 
-VENDORED = Path(__file__).parents[2] / "vendor" / "llama.cpp"
+VENDORED = Path(__file__).parents[3] / "vendor" / "llama.cpp"
 VOCABULARIES = sorted((VENDORED / "models").glob("ggml-vocab-*.gguf"))
 
 

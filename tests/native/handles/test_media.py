@@ -23,7 +23,7 @@ from llama_cpp.handles.media import MARKER, Bitmap, MediaProjector, interleave
 from llama_cpp.handles.media_chunk import MediaChunk
 from llama_cpp.handles.model import Model
 
-VENDORED = Path(__file__).parents[2] / "vendor" / "llama.cpp" / "tools" / "mtmd"
+VENDORED = Path(__file__).parents[3] / "vendor" / "llama.cpp" / "tools" / "mtmd"
 SAMPLES = np.round(tone(440) * 32768).astype(np.int16)
 WAV = wav(SAMPLES[:, None])
 
