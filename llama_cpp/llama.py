@@ -386,7 +386,8 @@ class Llama:
             suffix: What comes after the text to write: the model fills in the middle.
             max_tokens: How many tokens at most, exactly; None or a negative number: until the
                 context is full.
-            temperature: Divides the logits; 0 takes the likeliest token.
+            temperature: Divides the logits; 0 takes the likeliest token, a negative one draws from
+                the plain softmax.
             top_p: Keep the likeliest tokens that sum up to p.
             min_p: Keep those at least p times as likely as the best.
             typical_p: Keep those of about average information.

@@ -66,7 +66,8 @@ class GenerationParams:
             stops = [self.stop] if isinstance(self.stop, str | bytes) else self.stop or ()
             if not isinstance(stops, Iterable):
                 raise InvalidArgumentError(f"stop={stops!r} must be a text, or a list of texts")
-            self._set("stop", StopStrings(stops))
+            # Scripts give an empty one for none.
+            self._set("stop", StopStrings(stop for stop in stops if stop not in ("", b"")))
         if self.max_tokens is not None:
             integer("max_tokens", self.max_tokens, -(2**31), 2**31 - 1)
         if self.logprobs is not None:

@@ -52,6 +52,9 @@ def token_sampler(
         _add(chain, params, model, historical)
         n_best = 0 if historical else 1
         chain.add(samplers.greedy())
+    elif params.temperature < 0:
+        _add(chain, params, model, historical)
+        chain.add(samplers.dist(params.seed))
     else:
         if active[:1] == ["top_k"] and params.top_k <= _BEST_MAX:
             n_best = params.top_k

@@ -27,7 +27,7 @@ RANDOM_SEED = 2**32 - 1
 _INT32_MAX = 2**31 - 1
 # Name: lowest and highest value.
 _RANGES: Mapping[str, tuple[float, float]] = {
-    "temperature": (0, math.inf),
+    "temperature": (-math.inf, math.inf),
     "dynatemp_range": (0, math.inf),
     "dynatemp_exponent": (0, math.inf),
     "top_p": (0, math.inf),
@@ -61,7 +61,9 @@ class SamplingParams:
     """How tokens are chosen. A parameter at its neutral value costs nothing.
 
     Attributes:
-        temperature: Divides the logits; 0 takes the likeliest token.
+        temperature: Divides the logits; 0 takes the likeliest token. With a negative one tokens
+            are drawn from the plain softmax, and no sampler but the penalties counts, as in
+            llama-cpp-python.
         dynatemp_range: The temperature varies by so much with the entropy; 0 is off
             (https://arxiv.org/abs/2309.02772).
         dynatemp_exponent: How entropy maps to temperature.

@@ -39,6 +39,12 @@ class StopStrings:
     def __bool__(self) -> bool:
         return bool(self.stops)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StopStrings) and self.stops == other.stops
+
+    def __hash__(self) -> int:
+        return hash(self.stops)
+
     def _add(self, stop: str) -> None:
         state = 0
         for character in stop:

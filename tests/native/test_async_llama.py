@@ -203,8 +203,8 @@ def test_mistakes_are_raised_where_they_are_awaited(llm: AsyncLlama) -> None:
             raise LookupError("no such word")
 
     async def work() -> None:
-        with pytest.raises(InvalidArgumentError, match="temperature=-1"):
-            await llm(PROMPT, temperature=-1)
+        with pytest.raises(InvalidArgumentError, match="top_p=-1"):
+            await llm(PROMPT, top_p=-1)
         with pytest.raises(TypeError, match="'tempreture'; did you mean 'temperature'"):
             await llm(PROMPT, tempreture=1)  # type: ignore[call-overload]
         with pytest.raises(TypeError):

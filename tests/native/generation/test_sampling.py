@@ -311,3 +311,31 @@ def test_ends_are_forbidden_when_they_are_to_be_ignored(llm: Llama) -> None:
     assert ended["usage"]["completion_tokens"] == 0
     assert text_of(llm, PROMPT, logit_bias=ends) == text_of(llm, PROMPT)
     assert GREEDY["ignore_eos"]
+
+
+def test_a_negative_temperature_draws_from_the_plain_softmax(zoo: Zoo) -> None:
+    with open_llama(zoo.llama) as llm:
+        llm.reset()
+        llm.eval(PROMPT)
+        logits = llm.logits()
+        odds = np.exp(logits - logits.max())
+        best = np.argsort(-odds)[:3]
+        n, counts = 400, dict.fromkeys(best.tolist(), 0)
+        for seed in range(n):
+            # top_k=1 would leave one token, and is without effect.
+            answer = llm(PROMPT, max_tokens=1, temperature=-1, top_k=1, seed=seed, logprobs=0)
+            [name] = answer["choices"][0]["logprobs"]["tokens"] or [""]  # type: ignore[index]
+            for token in counts:
+                counts[token] += (
+                    llm.detokenize([token], special=True).decode("utf-8", "replace") == name
+                )
+        drawn = sum(counts.values()) / n
+        expected = float(odds[best].sum() / odds.sum())
+        assert abs(drawn - expected) < 0.12 and drawn < 0.9
+
+
+@pytest.mark.parametrize("stop", ["", [""], ["", "never there"], None, []])
+def test_an_empty_stop_is_none(zoo: Zoo, stop: Any) -> None:
+    with open_llama(zoo.llama) as llm:
+        expected = text_of(llm, PROMPT, max_tokens=8)
+        assert text_of(llm, PROMPT, max_tokens=8, stop=stop) == expected

@@ -190,3 +190,38 @@ def test_other_files_that_are_not_there_are_told(hub: Hub, tmp_path: Path) -> No
     with pytest.raises(ModelNotFoundError, match=r"no file like 'mmproj\*'"):
         Llama.from_pretrained(REPO, "*q8_0.gguf", additional_files=["mmproj*"], cache_dir=tmp_path)
     assert not hub.served
+
+
+def test_without_a_network_what_was_downloaded_is_found(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Llama.from_pretrained(REPO, "*q8_0.gguf", cache_dir=tmp_path, **OPTIONS).close()
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    for name in ("tiny-q8_0.gguf", "*q8_0.gguf", None):
+        llm = Llama.from_pretrained(REPO, name, cache_dir=tmp_path, **OPTIONS)
+        assert Path(llm.model_path).name == "tiny-q8_0.gguf"
+        llm.close()
+    with pytest.raises(ModelNotFoundError, match="has no file like"):
+        Llama.from_pretrained(REPO, "*Q4_K_M.gguf", cache_dir=tmp_path, **OPTIONS)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_without_a_network_the_error_names_offline_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    reason = "HF_HUB_OFFLINE is set" if offline else r"the Hub cannot be reached \(\w+\)"
+    message = rf"{reason}, and nothing of 'owner/name' was downloaded before\. .*HF_HUB_OFFLINE=1"
+    places: list[dict[str, Any]] = [
+        {"cache_dir": tmp_path / "cache"},
+        {"local_dir": tmp_path / "local"},
+    ]
+    for place in places:
+        with pytest.raises(ModelNotFoundError, match=message):
+            Llama.from_pretrained(REPO, "*.gguf", **place, **OPTIONS)
+
+
+def test_a_repository_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"does not give 'owner/other' \(status 404\)"):
+        Llama.from_pretrained("owner/other", "*.gguf", cache_dir=tmp_path, **OPTIONS)

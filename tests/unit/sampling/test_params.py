@@ -19,11 +19,17 @@ from llama_cpp.sampling.options import WITHOUT_EFFECT, SamplingOptions
 from llama_cpp.sampling.params import DEFAULT_ORDER, NAMES, SAMPLERS, SamplingParams
 
 NOT_NEGATIVE = [
-    "temperature", "dynatemp_range", "dynatemp_exponent", "top_p", "min_p", "typical_p",
+    "dynatemp_range", "dynatemp_exponent", "top_p", "min_p", "typical_p",
     "xtc_probability", "xtc_threshold", "dry_multiplier", "dry_base", "repeat_penalty",
     "mirostat_tau", "mirostat_eta", "adaptive_decay",
 ]  # fmt: skip
-ANY_SIGN = ["top_n_sigma", "frequency_penalty", "presence_penalty", "adaptive_target"]
+ANY_SIGN = [
+    "temperature",
+    "top_n_sigma",
+    "frequency_penalty",
+    "presence_penalty",
+    "adaptive_target",
+]
 INTEGERS = [
     "top_k", "min_keep", "penalty_last_n", "dry_allowed_length", "dry_penalty_last_n",
     "mirostat_mode", "seed",
