@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
-from .chat.formats.handlers import handler_arguments
 from .chat.options import ChatOptions, Messages, ToolChoice, Tools
 from .constraints.gbnf import LlamaGrammar
 from .generation.measures import Perplexity, Score
@@ -276,11 +275,9 @@ class AsyncLlama:
         )  # fmt: skip
 
         def prepare() -> Job:
-            if (handler := chats.handler) is None:
+            if chats.handler is None:
                 return chats.job(messages, params)
-            return HandledJob(
-                partial(handler, llama=self.llama, messages=messages, **handler_arguments(params))
-            )
+            return HandledJob(partial(chats.handled, self.llama, messages, params))
 
         result: CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]
         result = await self._run(prepare, stream)

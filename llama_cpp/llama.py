@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from collections import deque
@@ -12,71 +13,62 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import llama_cpp as raw
 from ._logger import set_verbose
-from .cache.fingerprint import Fingerprints
-from .cache.prompt_cache import PromptCache
-from .chat.chats import Chats
-from .chat.formats.handlers import handler_arguments
-from .chat.openai_objects import openai_shape
-from .chat.options import ChatOptions, Messages, ToolChoice, Tools
-from .chat.templates import Templates
-from .constraints.gbnf import LlamaGrammar
-from .embeddings.embedding import Embeddings, TextOrTokens
-from .engine import Engine
-from .engine.slots import shared_prefix
-from .engine.speculative.draft_model import MTP, drafter_of
-from .engine.speculative.prompt_lookup import LlamaDraftModel
+from .compat.names import find
 from .errors import VocabularyOnlyError
-from .generation.completions import Completions
-from .generation.generator import Generator
-from .generation.manual_sequence import ManualSequence
-from .generation.measures import Perplexity, Score
-from .generation.options import CompletionOptions, LogitsProcessors, StoppingCriterias
-from .generation.prompts import Prompt, Prompts
-from .generation.scoring import Measures, Part
-from .generation.states import States
-from .handles import LoraAdapter
-from .handles.footprint import MemoryUse, memory_use
-from .handles.threadpool import POLL
-from .handles.token_sampler import TokenSampler
-from .llama_tokenizer import BaseLlamaTokenizer, LlamaTokenizer
-from .llama_types import (
-    CreateChatCompletionResponse,
-    CreateChatCompletionStreamResponse,
-    CreateCompletionResponse,
-    CreateCompletionStreamResponse,
-    CreateEmbeddingResponse,
-    RerankResponse,
-)
-from .models.adapters import DEFAULT, ModelAdapters, Path, default_adapters
-from .models.address import ModelAddress
-from .models.loading import load_model, make_context
-from .models.params import ContextParams, ModelParams, arguments_of
-from .sampling.chain import EndTokens
-from .sampling.defaults import SamplingDefaults
-from .sampling.logprobs import log_softmax
-from .sampling.options import FurtherSamplingOptions
-from .sampling.params import SamplingParams
-from .text import Pieces
-from .validation.numbers import integer
+from .llama_tokenizer import LlamaTokenizer
 
-# Scripts import these from here.
-from ._utils import suppress_stdout_stderr as suppress_stdout_stderr  # isort: skip
-from .llama_cache import BaseLlamaCache as BaseLlamaCache  # isort: skip
-from .llama_cache import LlamaCache as LlamaCache  # isort: skip
-from .llama_cache import LlamaDiskCache as LlamaDiskCache  # isort: skip
-from .llama_cache import LlamaRAMCache as LlamaRAMCache  # isort: skip
-from .llama_cache import LlamaState as LlamaState  # isort: skip
-from .llama_types import *  # isort: skip
-from .sampling.hooks import LogitsProcessor as LogitsProcessor  # isort: skip
-from .sampling.hooks import LogitsProcessorList as LogitsProcessorList  # isort: skip
-from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor  # isort: skip
-from .sampling.hooks import StoppingCriteria as StoppingCriteria  # isort: skip
-from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList  # isort: skip
-
+# What works on a model is imported when one is opened: it takes five times as long as the rest.
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from typing_extensions import Self, Unpack
+
+    from ._utils import suppress_stdout_stderr as suppress_stdout_stderr
+    from .cache.state import LlamaState as LlamaState
+    from .chat.options import ChatOptions, Messages, ToolChoice, Tools
+    from .constraints.gbnf import LlamaGrammar
+    from .embeddings.embedding import TextOrTokens
+    from .engine.speculative.prompt_lookup import LlamaDraftModel
+    from .generation.measures import Perplexity, Score
+    from .generation.options import CompletionOptions, LogitsProcessors, StoppingCriterias
+    from .generation.prompts import Prompt
+    from .generation.scoring import Part
+    from .handles.footprint import MemoryUse
+    from .handles.token_sampler import TokenSampler
+    from .llama_cache import BaseLlamaCache as BaseLlamaCache
+    from .llama_cache import LlamaCache as LlamaCache
+    from .llama_cache import LlamaDiskCache as LlamaDiskCache
+    from .llama_cache import LlamaRAMCache as LlamaRAMCache
+    from .llama_tokenizer import BaseLlamaTokenizer
+    from .llama_types import *
+    from .llama_types import (
+        CreateChatCompletionResponse,
+        CreateChatCompletionStreamResponse,
+        CreateCompletionResponse,
+        CreateCompletionStreamResponse,
+        CreateEmbeddingResponse,
+        RerankResponse,
+    )
+    from .models.adapters import Path
+    from .models.address import ModelAddress
+    from .sampling.hooks import LogitsProcessor as LogitsProcessor
+    from .sampling.hooks import LogitsProcessorList as LogitsProcessorList
+    from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor
+    from .sampling.hooks import StoppingCriteria as StoppingCriteria
+    from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList
+    from .sampling.options import FurtherSamplingOptions
+
+_POLL = 50
+
+
+def __getattr__(name: str) -> Any:
+    # Scripts import types, caches and hooks from here.
+    try:
+        return find(__name__, name)
+    except AttributeError:
+        if name.startswith("_"):
+            raise
+    return getattr(importlib.import_module(".llama_types", __package__), name)
 
 
 class Llama:
@@ -206,18 +198,25 @@ class Llama:
         verbose: bool = True,
         n_parallel: int = 1,
         context_shift: bool = False,
-        poll: int = POLL,
+        poll: int = _POLL,
         chat_template: str | os.PathLike[str] | None = None,
         progress: bool | Callable[[float], bool | None] = False,
         memory_limit: int | None = None,
         **kwargs: Any,
     ) -> None:
+        from .assembly.parts import make_parts
+        from .chat.templates import Templates
+        from .engine.speculative.draft_model import MTP
+        from .models.loading import load_model, make_context, start_numa
+        from .models.params import ContextParams, ModelParams, arguments_of
+        from .sampling.defaults import SamplingDefaults
+
         if kwargs:
             names = ", ".join(sorted(kwargs))
             warnings.warn(f"Llama does not know these arguments: {names}", stacklevel=2)
         set_verbose(verbose)
         if numa:
-            raw.llama_numa_init(1 if numa is True else integer("numa", numa, 0, 4))
+            start_numa(numa)
         given = ModelParams(
             n_gpu_layers=n_gpu_layers, split_mode=split_mode, main_gpu=main_gpu,
             tensor_split=tensor_split, vocab_only=vocab_only, use_mmap=use_mmap,
@@ -257,11 +256,10 @@ class Llama:
             load_mtp=draft_model == MTP, progress=progress, verbose=verbose,
         )  # fmt: skip
         self.weights = self._model.handle
-        vocab = self.weights.vocab
-        self._n_vocab = vocab.n_tokens
+        self._n_vocab = self.weights.n_vocab
         self.metadata = self._model.metadata()
         self.tokenizer_ = tokenizer or LlamaTokenizer(self)
-        templates = Templates(vocab, self.metadata, chat_template)
+        templates = Templates(self.weights.vocab, self.metadata, chat_template)
         if chat_format is None and chat_handler is None:
             chat_format = templates.default_format
         self.vocab_only = context_params is None
@@ -269,37 +267,21 @@ class Llama:
             return
         self.context_params = context_params
         self._ctx = make_context(self._model, context_params, poll=poll, verbose=verbose)
-        context = self._ctx.handle
-        adapters = {} if lora_path is None else {DEFAULT: LoraAdapter(context.model, lora_path)}
-        self.engine = Engine(
-            context,
-            EndTokens(vocab.is_eog),
-            context_shift=context_shift,
-            drafter=drafter_of(draft_model, context),
-            adapters=default_adapters(adapters, lora_scale),
-        )
-        fingerprints = Fingerprints(context)
-        prompts = Prompts(vocab, self.tokenizer_, spm_infill=spm_infill)
-        defaults = self.sampling_defaults
-        self.prompt_cache = PromptCache(self.engine, fingerprints)
-        self.adapters = ModelAdapters(self.engine, fingerprints, adapters)
-        generator = Generator(
-            self.engine, context.model, Pieces(vocab.token_to_piece), self.prompt_cache
-        )
-        self.completions = Completions(generator, prompts, self.adapters, defaults, self.model_path)
-        self.chats = Chats(
-            generator,
-            templates,
-            self.adapters,
-            defaults,
-            self.model_path,
-            chat_format,
-            chat_handler,
-        )
-        self.embeddings = Embeddings(self.engine, self.metadata, self.model_path, poll)
-        self.measures = Measures(generator, prompts)
-        self.sequence = ManualSequence(self.engine, context, logits_all=logits_all)
-        self.states = States(self.engine, self.sequence, fingerprints, defaults)
+        self._parts = parts = make_parts(
+            self._ctx.handle, wanted, self.tokenizer_, templates, self.sampling_defaults,
+            name=self.model_path, metadata=self.metadata, chat_format=chat_format,
+            chat_handler=chat_handler, draft_model=draft_model, lora_path=lora_path,
+            lora_scale=lora_scale, spm_infill=spm_infill,
+        )  # fmt: skip
+        self.engine = parts.engine
+        self.completions = parts.completions
+        self.chats = parts.chats
+        self.embeddings = parts.embeddings
+        self.measures = parts.measures
+        self.adapters = parts.adapters
+        self.prompt_cache = parts.prompt_cache
+        self.states = parts.states
+        self.sequence = parts.sequence
         self._sampler: TokenSampler | None = None
 
     # Completions.
@@ -660,9 +642,9 @@ class Llama:
             chat_template_kwargs=chat_template_kwargs, parse_special=parse_special, lora=lora,
             **sampling,
         )  # fmt: skip
-        if (handler := self.chats.handler) is not None:
-            return handler(  # type: ignore[no-any-return]
-                llama=self, messages=messages, stream=stream, **handler_arguments(params)
+        if self.chats.handler is not None:
+            return self.chats.handled(  # type: ignore[no-any-return]
+                self, messages, params, stream=stream
             )
         return self.chats.answer(messages, params, None, stream=stream)
 
@@ -676,6 +658,8 @@ class Llama:
         Raises:
             LlamaError: The openai package is not installed.
         """
+        from .chat.openai_objects import openai_shape
+
         shaped = openai_shape()
         return shaped(self.create_chat_completion(*args, **kwargs), bool(kwargs.get("stream")))
 
@@ -1282,20 +1266,21 @@ class Llama:
         *,
         history: Sequence[int] | None = None,
     ) -> TokenSampler:
-        params = SamplingParams(
+        params = self.sampling_defaults.params(
             temperature=temp, top_k=top_k, top_p=top_p, min_p=min_p, typical_p=typical_p,
             repeat_penalty=repeat_penalty, frequency_penalty=frequency_penalty,
             presence_penalty=presence_penalty, mirostat_mode=mirostat_mode,
             mirostat_eta=mirostat_eta, mirostat_tau=mirostat_tau,
-            penalty_last_n=self.last_n_tokens_size,
         )  # fmt: skip
-        return self.sequence.sampler(self.sampling_defaults.seeded(params), grammar, history)
+        return self.sequence.sampler(params, grammar, history)
 
     # The model.
 
     @property
     def model(self) -> ModelAddress:
         """The address of the ``llama_model``."""
+        from .models.address import ModelAddress
+
         return ModelAddress(self._model)
 
     @property
@@ -1325,8 +1310,7 @@ class Llama:
             InvalidArgumentError: Only a vocabulary was loaded.
             ClosedError: The model is closed.
         """
-        self.engine.check_open()
-        return memory_use(self._ctx.handle)
+        return self.measures.memory()
 
     def set_seed(self, seed: int) -> None:
         """Set what the seeds of calls without a seed of their own follow from.
@@ -1344,11 +1328,15 @@ class Llama:
             logits: Any shape.
             axis: Along which the probabilities sum up to 1.
         """
+        from .sampling.logprobs import log_softmax
+
         return log_softmax(logits, axis)
 
     @staticmethod
     def longest_token_prefix(a: Sequence[int], b: Sequence[int]) -> int:
         """Return how many tokens two sequences begin with in common."""
+        from .engine.slots import shared_prefix
+
         return shared_prefix(list(a), list(b))
 
     @classmethod
@@ -1388,11 +1376,8 @@ class Llama:
     def close(self) -> None:
         """Free the model. What runs on other threads ends with ``ClosedError``."""
         held = self.__dict__  # loading may have failed half-way
-        if "states" in held:
-            self.prompt_cache.finish()
-            self.embeddings.close()
-        if "engine" in held:
-            self.engine.close()
+        if "_parts" in held:
+            self._parts.close()
         if "_ctx" in held:
             self._ctx.close()
         if "_model" in held:

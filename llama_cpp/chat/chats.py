@@ -12,7 +12,7 @@ from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStre
 from ..models.adapters import ModelAdapters
 from ..sampling.defaults import SamplingDefaults
 from .completion import ChatCompletionJob
-from .formats.handlers import RenderingHandler, get_chat_completion_handler
+from .formats.handlers import RenderingHandler, get_chat_completion_handler, handler_arguments
 from .messages import checked_messages
 from .options import ChatOptions, Messages
 from .params import ChatParams
@@ -141,6 +141,21 @@ class Chats:
             legacy=params.is_legacy,
             include_usage=params.include_usage,
         )
+
+    def handled(
+        self, llama: object, messages: Messages, params: ChatParams, *, stream: bool
+    ) -> Any:
+        """Let a handler of the caller's own answer.
+
+        Args:
+            llama: What it answers with.
+            messages: OpenAI's messages.
+            params: How to answer them.
+            stream: Whether in parts.
+        """
+        assert self.handler is not None
+        arguments = handler_arguments(params)
+        return self.handler(llama=llama, messages=messages, stream=stream, **arguments)
 
     def answer(
         self, messages: Messages, params: ChatParams, renderer: Renderer | None, *, stream: bool

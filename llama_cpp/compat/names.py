@@ -42,6 +42,25 @@ NAMES: dict[str, dict[str, str]] = {
     "llama_cpp": {
         **_RAW, **_TYPING, "ctypes": "ctypes", "np": "numpy", "npt": "numpy.typing",
     },
+    "llama_cpp.llama": {
+        "BaseLlamaTokenizer": "llama_cpp.llama_tokenizer:BaseLlamaTokenizer",
+        "LlamaDraftModel": "llama_cpp.llama_speculative:LlamaDraftModel",
+        "LlamaGrammar": "llama_cpp.llama_grammar:LlamaGrammar",
+        "suppress_stdout_stderr": "llama_cpp._utils:suppress_stdout_stderr",
+        **{
+            name: f"llama_cpp.llama_cache:{name}"
+            for name in (
+                "BaseLlamaCache", "LlamaCache", "LlamaDiskCache", "LlamaRAMCache", "LlamaState",
+            )
+        },
+        **{
+            name: f"llama_cpp.sampling.hooks:{name}"
+            for name in (
+                "LogitsProcessor", "LogitsProcessorList", "MinTokensLogitsProcessor",
+                "StoppingCriteria", "StoppingCriteriaList",
+            )
+        },
+    },
     "llama_cpp.llama_cpp": _RAW,
     "llama_cpp.mtmd_cpp": {
         "CtypesArray": _CTYPES["CtypesArray"],

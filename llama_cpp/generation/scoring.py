@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from ..engine.slots import shared_prefix
 from ..errors import InvalidArgumentError
+from ..handles.footprint import MemoryUse, memory_use
 from ..validation.native_arguments import token_array
 from ..validation.numbers import integer
 from . import measures
@@ -58,6 +59,16 @@ class Measures:
         else:
             tokens = self._ids(_checked("text", text))
         return measures.perplexity(self._generator, tokens, size, stride)
+
+    def memory(self) -> MemoryUse:
+        """Tell where the memory goes.
+
+        Raises:
+            ClosedError: The model is closed.
+        """
+        engine = self._generator.engine
+        engine.check_open()
+        return memory_use(engine.context)
 
     def _seam(self, prompt: Any, continuation: Any) -> Measured:
         """Join a prompt and a continuation, which is measured."""

@@ -9,6 +9,7 @@ from .. import llama_cpp as raw
 from .._internals import LlamaContext, LlamaModel
 from ..gguf.progress import progress_callback
 from ..handles.threadpool import Threadpool
+from ..validation.numbers import integer
 from .fit import fit
 from .params import ContextParams, ModelParams, NativeModelParams
 
@@ -85,3 +86,15 @@ def make_context(
     context = LlamaContext(model=model, params=params, verbose=verbose)
     context.handle.attach_threadpools(pools[0], pools[-1])
     return context
+
+
+def start_numa(strategy: bool | int) -> None:
+    """Tell the engine of the machine's memory: once per process, before anything is loaded.
+
+    Args:
+        strategy: True distributes; or ``GGML_NUMA_STRATEGY_*``.
+
+    Raises:
+        InvalidArgumentError: It is out of range.
+    """
+    raw.llama_numa_init(1 if strategy is True else integer("numa", strategy, 0, 4))

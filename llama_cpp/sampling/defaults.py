@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..errors import InvalidArgumentError
+from .options import SamplingOptions
 from .params import RANDOM_SEED, SamplingParams
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class SamplingDefaults:
@@ -35,6 +40,15 @@ class SamplingDefaults:
         is_random = seed < 0 or seed == RANDOM_SEED
         self.seed = RANDOM_SEED if is_random else seed
         self._seeds = random.Random(None if is_random else seed)
+
+    def params(self, **options: Unpack[SamplingOptions]) -> SamplingParams:
+        """Make parameters of some, with these defaults for what is left out.
+
+        Raises:
+            InvalidArgumentError: A value is out of range.
+        """
+        options.setdefault("penalty_last_n", self.penalty_last_n)
+        return self.seeded(SamplingParams.of(options))
 
     def seeded(self, params: SamplingParams) -> SamplingParams:
         """Give parameters that ask for a random seed the next one."""

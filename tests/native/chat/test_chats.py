@@ -289,7 +289,7 @@ def test_contents_may_be_missing_or_in_parts(llm: Llama) -> None:
             [{"role": "user", "content": "the " * 500}], {}, ContextWindowError,
             r"Requested tokens \(5\d\d\) exceed context window of 256",
         ),
-        (MESSAGES, {"temperature": -1}, InvalidArgumentError, "temperature=-1 must be"),
+        (MESSAGES, {"top_p": -1}, InvalidArgumentError, "top_p=-1 must be"),
         (MESSAGES, {"tempreture": 1}, TypeError, "did you mean 'temperature'"),
         (MESSAGES, {"stop": 5}, InvalidArgumentError, "stop=5 must be a text"),
         (MESSAGES, {"grammar": "root ::= ("}, GrammarError, "line 1, column 11"),

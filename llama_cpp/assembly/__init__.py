@@ -1,0 +1,1 @@
+"""A model with all that works on it, put together: imported when one is opened."""
