@@ -12,7 +12,7 @@ import pytest
 from zoo import Zoo
 
 import llama_cpp
-from llama_cpp.native.bind import parameter_names
+from llama_cpp.native.bind import parse_parameters
 
 GENERATED = Path(llama_cpp.native.__path__[0]) / "generated"
 TABLES = ("backends", "bridge", "ggml", "llama", "mtmd")
@@ -26,7 +26,9 @@ def test_names_are_those_that_type_checkers_see(table: str) -> None:
     assert functions
     for function in functions:
         names = [argument.arg for argument in function.args.args]
-        assert parameter_names(signatures[function.name][2]) == names
+        _, argtypes, prototype = signatures[function.name]
+        assert [name for _, name in parse_parameters(prototype)] == names
+        assert len(names) == len(argtypes)
 
 
 def test_a_model_is_loaded_by_names(zoo: Zoo) -> None:
