@@ -318,7 +318,7 @@ def test_vocab_pre_types_are_those_of_the_engine() -> None:
 
 
 def kv_functions() -> list[str]:
-    values = {name: legacy.find(name, __name__) for name in legacy.__all__ if "_kv_" in name}
+    values = {name: legacy.find(name) for name in legacy.__all__ if "_kv_" in name}
     return [name for name, value in values.items() if inspect.isfunction(value)]
 
 
