@@ -26,12 +26,11 @@ _IN_CHAIN = {
 }
 
 _LORA = "llama_adapter_lora_init and llama_set_adapters_lora"
-_MULTIMODAL = "mtmd_tokenize and mtmd_helper_eval_chunks of llama_cpp.mtmd_cpp"
 _PERF = "llama_perf_context"
 _NOTHING = "nothing in its place: it has no successor"
 
 # What has left the C API without a name here that does its work -> what does it today.
-_GONE = {
+GONE = {
     **{f"llama_sample_{name}": _SAMPLE.format(today) for name, today in _IN_CHAIN.items()},
     "llama_apply_lora_from_file": _LORA,
     "llama_beam_search": _NOTHING,
@@ -72,17 +71,14 @@ _GONE = {
     "llama_token_to_str": "llama_token_to_piece",
     "llama_token_to_str_with_model": "llama_token_to_piece",
     "llama_tokenize_with_model": "llama_tokenize with llama_model_get_vocab(model)",
-    "llava_eval_image_embed": _MULTIMODAL,
-    "llava_image_embed_make_with_bytes": _MULTIMODAL,
-    "llava_image_embed_make_with_filename": _MULTIMODAL,
 }
 
 
 def unknown(name: str, module: str, known: Iterable[str]) -> AttributeError:
     """Return the error for an attribute that ``module`` lacks, with what to use in its place."""
-    if name in _GONE:
+    if name in GONE:
         return AttributeError(
-            f"module {module!r} has no attribute {name!r}: it has left the C API, use {_GONE[name]}"
+            f"module {module!r} has no attribute {name!r}: it has left the C API, use {GONE[name]}"
         )
     public = [each for each in known if not each.startswith("_")]
     close = difflib.get_close_matches(name, public)
