@@ -160,7 +160,5 @@ def _raw(name: str) -> Any:
         if name.startswith("_"):  # the module's own business
             raise AttributeError(name)
         return names.find(__name__, name) if name in names.NAMES[__name__] else getattr(raw, name)
-    except AttributeError as error:
-        if "left llama.h" in str(error):
-            raise
-        raise _import("native.legacy").unknown(name, __name__, __dir__()) from None
+    except AttributeError:
+        raise _import("native.gone").unknown(name, __name__, __dir__()) from None

@@ -8,8 +8,7 @@ from __future__ import annotations
 import pathlib
 
 from .native import engine, library
-from .native.generated import backends, ggml
 
 engine.libllama()
-libggml_base_path = pathlib.Path(library.search_folders()[0])
-libggml = library.load("ggml", {**ggml.SIGNATURES, **backends.SIGNATURES})
+libggml = library.load("ggml", engine.GGML_SIGNATURES)
+libggml_base_path = pathlib.Path(libggml._name).parent

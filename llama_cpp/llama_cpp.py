@@ -1,7 +1,8 @@
 """The raw C API: every public name of ``llama.h``, ``ggml*.h`` and ``gguf.h`` of the pinned engine.
 
 Pointers are ints that know their kind; NULL is None. A function is bound on first use; its
-docstring is the C prototype. ``llama_cpp.native.legacy`` keeps names that have left ``llama.h``::
+docstring is the C prototype, and the names of the prototype's parameters are keywords.
+``llama_cpp.native.legacy`` keeps names that have left ``llama.h``::
 
     import llama_cpp
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING as TYPE_CHECKING
 from typing import Any
 
 from .compat.names import NAMES, find
-from .native import engine
+from .native import engine, gone
 from .native.generated import llama as _llama
 from .native.generated.backends import *
 from .native.generated.ggml import *
@@ -39,26 +40,26 @@ ctypes_function = ctypes_function_for_shared_library(_lib)
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         # Asked for by `import *`, which would miss the functions that are not bound yet.
-        return [each for each in __dir__() if each.lower().startswith(("llama_", "ggml_", "gguf_"))]
+        return __dir__()
     if name in NAMES[__name__]:
         return find(__name__, name)
-    function: Any
-    if name == "llama_supports_gpu_offload":
-        function = engine.supports_gpu_offload
-    elif name in _llama.SIGNATURES:
+    if name in _llama.SIGNATURES:
         function = _lib.bind(name)
     elif name in engine.GGML_SIGNATURES:
         function = engine.ggml_function(name)
     else:
-        function = _legacy().find(name, __name__)
+        function = _legacy().find(name)
+        if function is None:
+            raise gone.unknown(name, __name__, __dir__())
     globals()[name] = function
     return function
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_llama.SIGNATURES, *engine.GGML_SIGNATURES, *_legacy().__all__})
+    names = {*globals(), *_llama.SIGNATURES, *engine.GGML_SIGNATURES, *_legacy().__all__}
+    return sorted(name for name in names if name.lower().startswith(("llama_", "ggml_", "gguf_")))
 
 
 def _legacy() -> Any:
-    # `from .native import legacy` would ask the package for the name first, which asks this module.
+    # Only here: most programs need none of it, and it binds functions when it is imported.
     return importlib.import_module(".native.legacy", __package__)

@@ -6,13 +6,13 @@ for.
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
+from ctypes import POINTER, c_bool, c_float, c_int32
 from typing import Any
 
-from . import llama_cpp
-from .errors import SymbolMissingError
+from . import llama_cpp as llama_cpp
 from .native import engine
+from .native.bind import Library, Signature
+from .native.generated.llama import llama_context_p
 
 __all__ = [
     "llama_get_ctx_other",
@@ -22,35 +22,36 @@ __all__ = [
     "llama_set_nextn_layer_offset",
 ]
 
-_CONTEXT = llama_cpp.llama_context_p
-_FLOATS = ctypes.POINTER(ctypes.c_float)
 
-
-def _function(name: str, letters: str, restype: Any, *argtypes: Any) -> Callable[..., Any]:
-    """A function by its mangled name: ``letters`` are those of its arguments after the context."""
-    symbol = f"_Z{len(name)}{name}P13llama_context{letters}"
-    try:
-        function: Callable[..., Any] = ctypes.CFUNCTYPE(restype, ctypes.c_void_p, *argtypes)(
-            (symbol, engine.libllama())
-        )
-    except AttributeError:
-
-        def function(*arguments: Any) -> Any:
-            raise SymbolMissingError(
-                f"{name} is not in this build of libllama, which shows C++ functions by other "
-                'names: use Llama(draft_model="mtp")'
-            )
-
+def _function(prototype: str, restype: Any, *argtypes: Any, codes: str = "") -> Any:
+    name = prototype.split("(")[0].split()[-1]
+    # By the Itanium ABI. Where a compiler names C++ functions in another way, they raise.
+    symbol = f"_Z{len(name)}{name}P13llama_context{codes}"
+    signature: Signature = (restype, (llama_context_p, *argtypes), prototype)
+    llama = engine.libllama()
+    function = Library(llama._name, {symbol: signature}, handle=llama._handle).bind(symbol)
     function.__name__ = name
     return function
 
 
-llama_get_ctx_other = _function("llama_get_ctx_other", "", ctypes.c_void_p)
-llama_get_embeddings_nextn = _function("llama_get_embeddings_nextn", "", _FLOATS)
+llama_get_ctx_other = _function(
+    "struct llama_context * llama_get_ctx_other(struct llama_context * ctx)", llama_context_p
+)
+llama_get_embeddings_nextn = _function(
+    "float * llama_get_embeddings_nextn(struct llama_context * ctx)", POINTER(c_float)
+)
 llama_get_embeddings_nextn_ith = _function(
-    "llama_get_embeddings_nextn_ith", "i", _FLOATS, ctypes.c_int32
+    "float * llama_get_embeddings_nextn_ith(struct llama_context * ctx, int32_t i)",
+    *(POINTER(c_float), c_int32),
+    codes="i",
 )
 llama_set_embeddings_nextn = _function(
-    "llama_set_embeddings_nextn", "bb", None, ctypes.c_bool, ctypes.c_bool
+    "void llama_set_embeddings_nextn(struct llama_context * ctx, bool value, bool masked)",
+    *(None, c_bool, c_bool),
+    codes="bb",
 )
-llama_set_nextn_layer_offset = _function("llama_set_nextn_layer_offset", "i", None, ctypes.c_int32)
+llama_set_nextn_layer_offset = _function(
+    "void llama_set_nextn_layer_offset(struct llama_context * ctx, int32_t offset)",
+    *(None, c_int32),
+    codes="i",
+)

@@ -8,13 +8,12 @@ are bound on first use. Two functions differ from C. ``mtmd_helper_bitmap_init_f
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from typing import TYPE_CHECKING as TYPE_CHECKING
 from typing import Any
 
 from .compat.names import NAMES, find
-from .native import engine, library, logs
+from .native import engine, gone, library, logs
 from .native.generated import mtmd as _mtmd
 from .native.own_functions import (
     ctypes_function_for_shared_library as ctypes_function_for_shared_library,
@@ -99,20 +98,20 @@ def mtmd_get_audio_bitrate(ctx: _mtmd.mtmd_context_p) -> int:
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         # Asked for by `from llama_cpp.mtmd_cpp import *`, which would miss the unbound functions.
-        return [each for each in __dir__() if each.startswith(("mtmd_", "MTMD_"))]
+        return __dir__()
     if name in NAMES[__name__]:
         return find(__name__, name)
     symbol = _WRAPPERS.get(name, name)
     if symbol not in _mtmd.SIGNATURES:
-        legacy = importlib.import_module(".native.legacy", __package__)
-        raise legacy.unknown(name, __name__, __dir__())
+        raise gone.unknown(name, __name__, __dir__())
     function = _libmtmd.bind(symbol)
     globals()[name] = function
     return function
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_mtmd.SIGNATURES, *_WRAPPERS})
+    names = {*globals(), *_mtmd.SIGNATURES, *_WRAPPERS}
+    return sorted(name for name in names if name.startswith(("mtmd_", "MTMD_")))
 
 
 # Last, so that a type checker takes the two functions from here and not from C.

@@ -1,17 +1,20 @@
 """Typed pointers, callbacks and lazily bound functions: what the generated tables are made of.
 
 A native function stays a real ctypes function pointer with ``argtypes`` and ``restype`` set, so
-that it can be cast and handed to other native code. Three things are added:
+that it can be cast and handed to other native code. Five things are added:
 
 * A pointer to an opaque struct is an ``int`` subclass of its own, so that a context is refused
   where a model is wanted, and NULL where a handle is needed.
 * Binding happens on first use: importing costs nothing for functions that are never called.
 * A function that the loaded library lacks becomes a stub that raises when it is called.
+* The parameter names of the header may be used as keywords; ``inspect.signature`` knows them.
+* A callback that is set stays alive until the next one is set in its place.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -115,16 +118,7 @@ class Function(_CFuncPtr):  # type: ignore[misc]
     _restype_ = ctypes.c_int
 
     _conversions: Mapping[type[Pointer], Mapping[type[Pointer], Callable[[Any], Any]]] = {}
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """The parameters, with the header's names, for editors and ``inspect.signature``."""
-        import inspect
-
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        return inspect.Signature(
-            [inspect.Parameter(name, kind) for name in parameter_names(self.__doc__ or "")]
-        )
+    _declared: Signature = (ctypes.c_int, (), "")
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         """Call the native function.
@@ -135,31 +129,51 @@ class Function(_CFuncPtr):  # type: ignore[misc]
 
         Raises:
             PointerTypeError: A pointer of another kind, or NULL where the function needs a handle.
-            TypeError: An argument is unknown, missing or given twice.
+            TypeError: A named argument is unknown, missing or given twice.
         """
         if named:
             arguments = self._in_order(arguments, named)
         try:
-            return _call(self, *arguments)
+            return self._native(*arguments)
         except ctypes.ArgumentError:
             # Whatever is not a typed pointer of the right kind comes here: NULL, plain addresses,
             # handles, a model in place of its vocabulary. Nothing native has run yet.
             converted = self._convert(arguments)
         try:
-            return _call(self, *converted)
+            return self._native(*converted)
         except ctypes.ArgumentError as error:
             raise PointerTypeError(f"{self.__name__}: {error}. Prototype: {self.__doc__}") from None
 
-    def _in_order(self, arguments: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, ...]:
-        names = parameter_names(self.__doc__ or "")
-        rest = names[len(arguments) :]
-        for name in named:
-            if name not in rest:
-                fault = "is given twice" if name in names else "is unknown"
-                raise TypeError(f"{self.__name__}: the argument {name!r} {fault}. {self.__doc__}")
-        missing = [name for name in rest if name not in named]
-        if missing:
-            raise TypeError(f"{self.__name__}: {', '.join(missing)} is missing. {self.__doc__}")
+    @functools.cached_property
+    def _native(self) -> Callable[..., Any]:
+        # `_CFuncPtr.__call__(self, *arguments)` would copy the arguments twice, at each call.
+        call: Callable[..., Any] = _CFuncPtr.__call__.__get__(self)
+        return call
+
+    @functools.cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the parameters, as in the header."""
+        return tuple(name for _, name in parse_parameters(self._declared[2]))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return _signature_of(*self._declared)
+
+    def __repr__(self) -> str:
+        name = getattr(self, "__name__", "of no library")
+        return f"<native function {name}({', '.join(self.parameters)})>"
+
+    def _in_order(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        rest = self.parameters[len(arguments) :]
+        faults = [
+            f"the argument {name!r} is {'given twice' if name in self.parameters else 'unknown'}"
+            for name in named
+            if name not in rest
+        ]
+        if missing := [name for name in rest if name not in named]:
+            faults.append(f"{', '.join(missing)} is missing")
+        if faults:
+            raise TypeError(f"{self.__name__}: {'; '.join(faults)}. Prototype: {self.__doc__}")
         return (*arguments, *(named[name] for name in rest))
 
     def _convert(self, arguments: Sequence[Any]) -> list[Any]:
@@ -200,41 +214,92 @@ class Function(_CFuncPtr):  # type: ignore[misc]
         )
 
 
-_call = _CFuncPtr.__call__
-
-# A function pointer's name in its parentheses, or what comes after a type, before the length of an
-# array. Some prototypes have types only.
-_NAME = re.compile(r"\(\*\s*(\w+)\)|[\w*][\s*]+(\w+)\s*(?:\[\w*\])?\s*$")
-
-
-def parameter_names(prototype: str) -> list[str]:
-    """The names of the parameters of a C prototype, as Python takes them.
-
-    Args:
-        prototype: As the generated tables have it.
-    """
-    start = prototype.index("(", re.search(r"\w+\s*\(", prototype).start())  # type: ignore[union-attr]
-    parts, depth = [""], 0
-    for character in prototype[start:]:
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth == 0:
-            break
-        if character == "," and depth == 1:
-            parts.append("")
-        else:
-            parts[-1] += character
-    parts[0] = parts[0][1:]
-    parts = [re.sub(r"\b(?:enum|struct) ", "", part) for part in parts]
-    found = [_NAME.search(part) for part in parts if part.strip() not in ("", "void", "...")]
-    names = [match[1] or match[2] if match else f"arg{n}" for n, match in enumerate(found, 1)]
-    return [f"{name}_" if keyword.iskeyword(name) else name for name in names]
-
-
 def converts(source: type[Pointer], target: type[Pointer], convert: Callable[[Any], Any]) -> None:
     """Let a pointer of kind ``source`` stand where ``target`` is wanted, in every function."""
     table = dict(Function._conversions)
     table[target] = {**table.get(target, {}), source: convert}
     Function._conversions = table
+
+
+def after(function: Any, react: Callable[[tuple[Any, ...]], None]) -> None:
+    """Have ``react`` called with the arguments of each call of a function, once C has returned."""
+    earlier = getattr(function, "errcheck", None)  # a stub for a missing function has none
+
+    def errcheck(result: Any, called: Any, arguments: tuple[Any, ...]) -> Any:
+        react(arguments)
+        return earlier(result, called, arguments) if earlier else result
+
+    function.errcheck = errcheck
+
+
+# The callbacks that native code may call at any time: who set them -> with which arguments.
+_callbacks: dict[tuple[str | int, ...], tuple[Any, ...]] = {}
+
+
+def _keep_callback(function: Function) -> None:
+    """Keep alive what is set with this function, until something else is set for the same owner."""
+    index = next(i for i, each in enumerate(function.argtypes) if type(each) is CallbackParameter)
+
+    def keep(arguments: tuple[Any, ...]) -> None:
+        owner = (function.__name__, *map(int, arguments[:index]))
+        if arguments[index]:
+            _callbacks[owner] = arguments
+        else:
+            _callbacks.pop(owner, None)
+
+    after(function, keep)
+
+
+def forget_callbacks(owner: int) -> None:
+    """Let go of the callbacks that were set for an object, which is gone now."""
+    for key in [key for key in _callbacks if key[1:] == (owner,)]:
+        del _callbacks[key]
+
+
+_PARAMETER = re.compile(r"(?P<type>.+?) ?\b(?P<name>\w+)(\[\d*\])*")
+
+
+def parse_parameters(prototype: str) -> list[tuple[str, str]]:
+    """Return the C type and the Python name of each parameter that a prototype shows."""
+    inside = prototype[prototype.find("(") + 1 : prototype.rfind(")")]
+    found = filter(None, map(_PARAMETER.fullmatch, inside.split(", ")))
+    names = ((each["type"], each["name"]) for each in found)
+    return [(kind, f"{name}_" if keyword.iskeyword(name) else name) for kind, name in names]
+
+
+def _signature_of(restype: Any, argtypes: Sequence[Any], prototype: str) -> inspect.Signature:
+    import inspect  # slow to import, and only people ask
+
+    one = inspect.Parameter
+    parameters = [
+        one(name, one.POSITIONAL_OR_KEYWORD, annotation=_annotation(argtype, spelling))
+        for argtype, (spelling, name) in zip(argtypes, parse_parameters(prototype), strict=True)
+    ]
+    if not prototype or "..." in prototype:
+        parameters.append(one("arguments", one.VAR_POSITIONAL))
+    result = _annotation(restype, "Any")
+    if isinstance(restype, type) and issubclass(restype, Pointer | ctypes.c_void_p):
+        result = f"{'int' if result == 'Any' else result} | None"
+    return inspect.Signature(parameters, return_annotation=result)
+
+
+# By the codes of ctypes; the others are integers.
+_SIMPLE = {"?": "bool", "c": "bytes", "d": "float", "f": "float", "z": "bytes | None", "P": "Any"}
+
+
+def _annotation(ctype: Any, spelling: str) -> str:
+    """Say, as the stubs do, what Python has for a type of the tables."""
+    if ctype is None:
+        return "None"
+    if isinstance(ctype, Nullable):
+        return f"{ctype.kind.__name__} | None"
+    if isinstance(ctype, CallbackParameter):
+        return spelling
+    if issubclass(ctype, ctypes._SimpleCData):
+        return _SIMPLE.get(str(ctype._type_), "int")
+    if issubclass(ctype, Pointer | ctypes.Structure | ctypes.Union):
+        return str(ctype.__name__)
+    return "Any"
 
 
 def _typed_result(kind: type[Pointer]) -> Callable[[Any, Any, Any], Pointer | None]:
@@ -245,7 +310,7 @@ def _typed_result(kind: type[Pointer]) -> Callable[[Any, Any, Any], Pointer | No
 
 
 def _missing(name: str, path: str, prototype: str) -> Callable[..., NoReturn]:
-    def missing(*arguments: Any) -> NoReturn:
+    def missing(*arguments: Any, **named: Any) -> NoReturn:
         raise SymbolMissingError(
             f"{name} is not in {path}: the libraries were built without the backend that it "
             "belongs to, or from another llama.cpp commit. llama_cpp.build_info() lists both; "
@@ -279,15 +344,17 @@ class Library(ctypes.CDLL):
             return None
 
     def __getitem__(self, name_or_ordinal: Any) -> Any:
-        function = super().__getitem__(name_or_ordinal)
+        function: Any = super().__getitem__(name_or_ordinal)
         signature = self._signatures.get(name_or_ordinal)
         if signature is not None:
-            restype, argtypes, prototype = signature
+            function._declared = restype, argtypes, prototype = signature
             function.argtypes = argtypes
             if isinstance(restype, type) and issubclass(restype, Pointer):
                 function.restype = ctypes.c_void_p
-                function.errcheck = _typed_result(restype)  # type: ignore[assignment]
+                function.errcheck = _typed_result(restype)
             else:
                 function.restype = restype
             function.__doc__ = prototype
+            if "_set" in name_or_ordinal and any(type(x) is CallbackParameter for x in argtypes):
+                _keep_callback(function)
         return function

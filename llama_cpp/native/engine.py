@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from . import canary, library, logs
-from .bind import Library, converts
+from .bind import Library, after, converts, forget_callbacks
 from .generated import backends, ggml
 from .generated.llama import SIGNATURES, llama_model_p, llama_vocab_p
 from .library import exported_by
@@ -25,6 +25,8 @@ def libllama() -> Library:
     canary.check(llama)
     logs.install()
     converts(llama_model_p, llama_vocab_p, llama.bind("llama_model_get_vocab"))
+    llama.bind("llama_supports_gpu_offload").errcheck = _has_gpu
+    after(llama.bind("llama_free"), lambda arguments: forget_callbacks(int(arguments[0] or 0)))
     return llama
 
 
@@ -41,12 +43,9 @@ def ggml_function(name: str) -> Any:
     return exported_by(GGML_LIBRARIES, name, GGML_SIGNATURES)
 
 
-def supports_gpu_offload() -> bool:
-    """Whether there is a device to put layers on.
-
-    llama.cpp says so of every build that has the RPC backend, before any server was added; packages
-    ask in order to find out whether there is a GPU.
-    """
+def _has_gpu(result: bool, function: Any, arguments: Any) -> bool:
+    # llama.cpp says yes of every build that has the RPC backend, before any server was added;
+    # packages ask in order to find out whether there is a GPU. A server that was added counts.
     by_type = ggml_function("ggml_backend_dev_by_type")
     kinds = (ggml.GGML_BACKEND_DEVICE_TYPE_GPU, ggml.GGML_BACKEND_DEVICE_TYPE_IGPU)
     return any(by_type(kind) for kind in kinds)

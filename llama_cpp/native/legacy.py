@@ -12,17 +12,15 @@ positions that each sequence holds, so a cell that sequences share counts once f
 from __future__ import annotations
 
 import ctypes
-import difflib
 import functools
-import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from ctypes import POINTER, Structure, c_int32, c_void_p
 from typing import Any, ParamSpec, TypeVar
 
 from ..errors import PointerTypeError
 from . import engine
-from .bind import Pointer
+from .bind import Pointer, after
 from .generated import llama as _llama
 
 P = ParamSpec("P")
@@ -43,20 +41,6 @@ _CONSTANTS: dict[str, int] = {
     f"LLAMA_VOCAB_PRE_TYPE_{name}": value for value, name in enumerate(_PRE_TYPES)
 }
 _CONSTANTS["LLAMA_MAX_DEVICES"] = _bind("llama_max_devices")()
-
-# What tutorials of 2023 call, and how the same is done today.
-_SAMPLERS = "add {} to a chain of llama_sampler_chain_init, and call llama_sampler_sample"
-_WITHOUT_SUCCESSOR = {
-    "llama_eval": "put the tokens into a batch, and call llama_decode",
-    "llama_init_from_file": "llama_model_load_from_file, and then llama_init_from_model",
-    "llama_sample_top_k": _SAMPLERS.format("llama_sampler_init_top_k"),
-    "llama_sample_top_p": _SAMPLERS.format("llama_sampler_init_top_p"),
-    "llama_sample_temperature": _SAMPLERS.format("llama_sampler_init_temp"),
-    "llama_sample_temp": _SAMPLERS.format("llama_sampler_init_temp"),
-    "llama_sample_token": _SAMPLERS.format("llama_sampler_init_dist"),
-    "llama_sample_token_greedy": _SAMPLERS.format("llama_sampler_init_greedy"),
-    "llama_sample_repetition_penalties": _SAMPLERS.format("llama_sampler_init_penalties"),
-}
 
 llama_kv_cache_p = _llama.llama_memory_t
 llama_kv_cache_p_ctypes = c_void_p
@@ -86,31 +70,9 @@ class llama_kv_cache_view(Structure):
 llama_kv_cache_view_p = POINTER(llama_kv_cache_view)
 
 
-def find(name: str, module: str) -> Any:
-    """Return the legacy object ``name``.
-
-    Args:
-        name: The attribute that ``module`` was asked for and does not have itself.
-        module: The module's full name, for the error.
-
-    Raises:
-        AttributeError: No header has ever had it; the text says what was probably meant.
-    """
-    if name in _CONSTANTS:
-        return _CONSTANTS[name]
-    if name in _WITHOUT_SUCCESSOR:
-        raise AttributeError(f"{name} left llama.h in 2023: {_WITHOUT_SUCCESSOR[name]}")
-    if name in __all__:
-        return globals()[name]
-    raise unknown(name, module, dir(sys.modules[module]))
-
-
-def unknown(name: str, module: str, known: Iterable[str]) -> AttributeError:
-    """Return the error for an attribute that ``module`` lacks, with the closest names it has."""
-    public = [each for each in known if not each.startswith("_")]
-    close = difflib.get_close_matches(name, public)
-    hint = f". Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    return AttributeError(f"module {module!r} has no attribute {name!r}{hint}")
+def find(name: str) -> Any | None:
+    """Return the object ``name``, or None if ``llama.h`` has never had it."""
+    return {**globals(), **_CONSTANTS}[name] if name in __all__ else None
 
 
 def _gone(successor: str, name: str = "") -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -165,12 +127,52 @@ def _spans(ctx: Any) -> Iterator[tuple[int, range]]:
             yield seq_id, range(first, pos_max(memory, seq_id) + 1)
 
 
-def _over_memory(name: str, successor: str) -> Callable[..., Any]:
-    def forward(ctx: Any, /, *arguments: Any) -> Any:
-        return _bind(successor)(_memory(ctx), *arguments)
+def _on_memory(successor: str, ctx: Any, *arguments: int) -> Any:
+    return _bind(successor)(_memory(ctx), *arguments)
 
-    forward.__doc__ = f"Call ``{successor}`` on the memory of a context."
-    return _gone(f"{successor} with llama_get_memory(ctx)", name)(forward)
+
+def _seq_rm(ctx: Any, seq_id: int, p0: int, p1: int) -> bool:
+    """Remove the positions from ``p0`` to before ``p1`` of a sequence; -1 stands for an end."""
+    return bool(_on_memory("llama_memory_seq_rm", ctx, seq_id, p0, p1))
+
+
+def _seq_cp(ctx: Any, seq_id_src: int, seq_id_dst: int, p0: int, p1: int) -> None:
+    """Copy positions of a sequence to another."""
+    _on_memory("llama_memory_seq_cp", ctx, seq_id_src, seq_id_dst, p0, p1)
+
+
+def _seq_keep(ctx: Any, seq_id: int) -> None:
+    """Remove all sequences but one."""
+    _on_memory("llama_memory_seq_keep", ctx, seq_id)
+
+
+def _seq_add(ctx: Any, seq_id: int, p0: int, p1: int, delta: int) -> None:
+    """Add a number to positions of a sequence."""
+    _on_memory("llama_memory_seq_add", ctx, seq_id, p0, p1, delta)
+
+
+def _seq_div(ctx: Any, seq_id: int, p0: int, p1: int, d: int) -> None:
+    """Divide positions of a sequence by a number."""
+    _on_memory("llama_memory_seq_div", ctx, seq_id, p0, p1, d)
+
+
+def _seq_pos_min(ctx: Any, seq_id: int) -> int:
+    """Return the first position of a sequence, -1 if it is empty."""
+    return int(_on_memory("llama_memory_seq_pos_min", ctx, seq_id))
+
+
+def _seq_pos_max(ctx: Any, seq_id: int) -> int:
+    """Return the last position of a sequence, -1 if it is empty."""
+    return int(_on_memory("llama_memory_seq_pos_max", ctx, seq_id))
+
+
+def _can_shift(ctx: Any) -> bool:
+    """Tell whether the positions in the memory of a context can be moved."""
+    return bool(_on_memory("llama_memory_can_shift", ctx))
+
+
+def _over_memory(name: str, function: Callable[P, R]) -> Callable[P, R]:
+    return _gone(f"llama_memory{function.__name__} with llama_get_memory(ctx)", name)(function)
 
 
 def _clear(ctx: Any) -> None:
@@ -199,26 +201,26 @@ _CLEARED = "llama_memory_clear with llama_get_memory(ctx)"
 _COUNTED = "llama_memory_seq_pos_min and llama_memory_seq_pos_max with llama_get_memory(ctx)"
 _AUTOMATIC = "nothing in its place: llama_decode does this when it has to"
 
-llama_kv_self_seq_rm = _over_memory("llama_kv_self_seq_rm", "llama_memory_seq_rm")
-llama_kv_self_seq_cp = _over_memory("llama_kv_self_seq_cp", "llama_memory_seq_cp")
-llama_kv_self_seq_keep = _over_memory("llama_kv_self_seq_keep", "llama_memory_seq_keep")
-llama_kv_self_seq_add = _over_memory("llama_kv_self_seq_add", "llama_memory_seq_add")
-llama_kv_self_seq_div = _over_memory("llama_kv_self_seq_div", "llama_memory_seq_div")
-llama_kv_self_seq_pos_min = _over_memory("llama_kv_self_seq_pos_min", "llama_memory_seq_pos_min")
-llama_kv_self_seq_pos_max = _over_memory("llama_kv_self_seq_pos_max", "llama_memory_seq_pos_max")
-llama_kv_self_can_shift = _over_memory("llama_kv_self_can_shift", "llama_memory_can_shift")
+llama_kv_self_seq_rm = _over_memory("llama_kv_self_seq_rm", _seq_rm)
+llama_kv_self_seq_cp = _over_memory("llama_kv_self_seq_cp", _seq_cp)
+llama_kv_self_seq_keep = _over_memory("llama_kv_self_seq_keep", _seq_keep)
+llama_kv_self_seq_add = _over_memory("llama_kv_self_seq_add", _seq_add)
+llama_kv_self_seq_div = _over_memory("llama_kv_self_seq_div", _seq_div)
+llama_kv_self_seq_pos_min = _over_memory("llama_kv_self_seq_pos_min", _seq_pos_min)
+llama_kv_self_seq_pos_max = _over_memory("llama_kv_self_seq_pos_max", _seq_pos_max)
+llama_kv_self_can_shift = _over_memory("llama_kv_self_can_shift", _can_shift)
 llama_kv_self_clear = _gone(_CLEARED, "llama_kv_self_clear")(_clear)
 llama_kv_self_defrag = _gone(_AUTOMATIC, "llama_kv_self_defrag")(_nothing)
 llama_kv_self_update = _gone(_AUTOMATIC, "llama_kv_self_update")(_nothing)
 llama_kv_self_n_tokens = _gone(_COUNTED, "llama_kv_self_n_tokens")(_count)
 llama_kv_self_used_cells = _gone(_COUNTED, "llama_kv_self_used_cells")(_count)
 
-llama_kv_cache_seq_rm = _over_memory("llama_kv_cache_seq_rm", "llama_memory_seq_rm")
-llama_kv_cache_seq_cp = _over_memory("llama_kv_cache_seq_cp", "llama_memory_seq_cp")
-llama_kv_cache_seq_keep = _over_memory("llama_kv_cache_seq_keep", "llama_memory_seq_keep")
-llama_kv_cache_seq_add = _over_memory("llama_kv_cache_seq_add", "llama_memory_seq_add")
-llama_kv_cache_seq_div = _over_memory("llama_kv_cache_seq_div", "llama_memory_seq_div")
-llama_kv_cache_can_shift = _over_memory("llama_kv_cache_can_shift", "llama_memory_can_shift")
+llama_kv_cache_seq_rm = _over_memory("llama_kv_cache_seq_rm", _seq_rm)
+llama_kv_cache_seq_cp = _over_memory("llama_kv_cache_seq_cp", _seq_cp)
+llama_kv_cache_seq_keep = _over_memory("llama_kv_cache_seq_keep", _seq_keep)
+llama_kv_cache_seq_add = _over_memory("llama_kv_cache_seq_add", _seq_add)
+llama_kv_cache_seq_div = _over_memory("llama_kv_cache_seq_div", _seq_div)
+llama_kv_cache_can_shift = _over_memory("llama_kv_cache_can_shift", _can_shift)
 llama_kv_cache_clear = _gone(_CLEARED, "llama_kv_cache_clear")(_clear)
 llama_kv_cache_defrag = _gone(_AUTOMATIC, "llama_kv_cache_defrag")(_nothing)
 llama_kv_cache_update = _gone(_AUTOMATIC, "llama_kv_cache_update")(_nothing)
@@ -291,22 +293,19 @@ def llama_kv_cache_view_free(view: Any) -> None:
 _adapters: dict[int, dict[int, float]] = {}
 
 
-def _forget(result: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
-    if arguments[0] is not None:
-        _adapters.pop(int(arguments[0]), None)
-    return result
+def _forget(arguments: tuple[Any, ...]) -> None:
+    _adapters.pop(int(arguments[0] or 0), None)
 
 
-def _forget_adapter(result: Any, function: Any, arguments: tuple[Any, ...]) -> Any:
+def _forget_adapter(arguments: tuple[Any, ...]) -> None:
     for scales in list(_adapters.values()):
         scales.pop(int(arguments[0] or 0), None)
-    return result
 
 
 # The next context may get the address of a freed one, and an adapter likewise. These are the
 # function objects that everybody in the process calls.
-_bind("llama_free").errcheck = _forget
-_bind("llama_adapter_lora_free").errcheck = _forget_adapter
+after(_bind("llama_free"), _forget)
+after(_bind("llama_adapter_lora_free"), _forget_adapter)
 
 
 def _apply_adapters(ctx: Any, scales: dict[int, float]) -> int:

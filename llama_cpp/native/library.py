@@ -260,7 +260,7 @@ def names_of_loaded() -> dict[str, str]:
 def exported_by(stems: tuple[str, ...], name: str, signatures: Mapping[str, Signature]) -> Any:
     """Bind ``name`` from the first of several libraries that has it, or a stub that raises."""
     for stem in stems:
-        if find(stem) is None:
+        if stem not in _loaded and find(stem) is None:
             continue
         function = load(stem, signatures).find(name)
         if function is not None:

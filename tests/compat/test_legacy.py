@@ -16,7 +16,7 @@ import pytest
 from zoo import write_lora
 
 from llama_cpp.errors import PointerTypeError
-from llama_cpp.native import legacy
+from llama_cpp.native import gone, legacy
 
 # Any: scripts pass what the declarations of today do not allow.
 raw: Any = importlib.import_module("llama_cpp.llama_cpp")
@@ -318,7 +318,7 @@ def test_vocab_pre_types_are_those_of_the_engine() -> None:
 
 
 def kv_functions() -> list[str]:
-    values = {name: legacy.find(name, __name__) for name in legacy.__all__ if "_kv_" in name}
+    values = {name: legacy.find(name) for name in legacy.__all__ if "_kv_" in name}
     return [name for name, value in values.items() if inspect.isfunction(value)]
 
 
@@ -332,8 +332,58 @@ def test_wrong_pointers_are_refused(name: str, model: Any) -> None:
             function(wrong, *rest)
 
 
+NAMES = {
+    "clear": "ctx",
+    "can_shift": "ctx",
+    "seq_rm": "ctx seq_id p0 p1",
+    "seq_cp": "ctx seq_id_src seq_id_dst p0 p1",
+    "seq_keep": "ctx seq_id",
+    "seq_add": "ctx seq_id p0 p1 delta",
+    "seq_div": "ctx seq_id p0 p1 d",
+}
+
+
+@PREFIXES
+@pytest.mark.parametrize("what", NAMES)
+def test_parameters_have_the_names_of_the_old_header(prefix: str, what: str) -> None:
+    function = getattr(raw, prefix + what)
+    assert " ".join(inspect.signature(function).parameters) == NAMES[what]
+
+
+def test_old_functions_take_names(ctx: Any) -> None:
+    with pytest.warns(DeprecationWarning):
+        assert raw.llama_kv_self_seq_rm(ctx=ctx, seq_id=0, p0=5, p1=-1) is True
+        assert raw.llama_kv_self_seq_pos_max(ctx, seq_id=0) == 4
+    for name in legacy.__all__:
+        function = getattr(raw, name)
+        if inspect.isfunction(function):
+            parameters = inspect.signature(function).parameters.values()
+            assert {each.kind for each in parameters} <= {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+
+
 def test_other_kinds_are_named_in_the_refusal(ctx: Any) -> None:
     with pytest.raises(TypeError, match="expected a llama_adapter_lora_p, got llama_context_p"):
         call("llama_set_adapter_lora", "llama_set_adapters_lora", ctx, ctx, 1.0)
     with pytest.raises(TypeError, match="expected a pointer to a llama_kv_cache_view"):
         call("llama_kv_cache_view_free", VIEW_SUCCESSOR, ctx)
+
+
+@pytest.mark.parametrize("name", sorted(gone.GONE))
+def test_what_is_gone_says_what_does_its_work(name: str) -> None:
+    with pytest.raises(AttributeError, match=rf"'{name}': it has left the C API, use \w") as caught:
+        getattr(raw, name)
+    assert name not in dir(raw)
+    today = re.findall(r"\bllama_\w+", str(caught.value).split(", use ")[1])
+    assert [each for each in today if not hasattr(raw, each)] == []
+
+
+def test_functions_of_the_engines_own_header(ctx: Any) -> None:
+    extension: Any = importlib.import_module("llama_cpp.llama_cpp_ext")
+    assert extension.llama_get_ctx_other(ctx=ctx) is None
+    assert extension.llama_set_nextn_layer_offset(ctx, offset=0) is None
+    for name in extension.__all__:
+        function = getattr(extension, name)
+        assert function.__name__ == name
+        assert function.parameters[0] == "ctx"
+        with pytest.raises(PointerTypeError, match=f"{name}: argument 1 is NULL"):
+            function(None, *function.parameters[1:])

@@ -199,8 +199,8 @@ class _Parser:
     def _signature(self, cursor: Cursor) -> model.Function:
         function = cursor.spelling
         parameters = []
-        for index, parameter in enumerate(cursor.get_arguments(), 1):
-            name = parameter.spelling or f"arg{index}"
+        names = self._parameter_names(cursor)
+        for name, parameter in zip(names, cursor.get_arguments(), strict=True):
             ctype = self._types.map_parameter(parameter.type)
             if ctype == model.Text(const=False) and self._policy.is_owned(function, name):
                 ctype = model.Address()
@@ -218,8 +218,16 @@ class _Parser:
             self._prototype(cursor),
         )
 
+    def _parameter_names(self, cursor: Cursor) -> list[str]:
+        names = [
+            each.spelling or f"arg{index}" for index, each in enumerate(cursor.get_arguments(), 1)
+        ]
+        return [self._policy.parameter_name(cursor.spelling, name) for name in names]
+
     def _prototype(self, cursor: Cursor) -> str:
-        parts = [_declarator(each.type.spelling, each.spelling) for each in cursor.get_arguments()]
+        # The bindings read the names from here, so each parameter has one.
+        named = zip(self._parameter_names(cursor), cursor.get_arguments(), strict=True)
+        parts = [_declarator(each.type.spelling, name) for name, each in named]
         if _is_variadic(cursor):
             parts.append("...")
         path = header_of(cursor)
@@ -230,8 +238,6 @@ class _Parser:
 
 
 def _declarator(spelling: str, name: str) -> str:
-    if not name:
-        return spelling
     element, bracket, length = spelling.partition("[")
     return f"{element} {name}{bracket}{length}"
 

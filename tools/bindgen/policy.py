@@ -16,6 +16,7 @@ class Policy:
     owned: set[str]
     handles: set[str]
     renamed: dict[str, str]
+    parameters: dict[str, str]
     anonymous: dict[str, str]
     excluded: dict[str, str]
     names: dict[str, dict[str, str]]
@@ -31,6 +32,7 @@ class Policy:
             owned=_parameters(data["owned"]),
             handles=set(data["handles"]),
             renamed=data["renamed"],
+            parameters=data["parameters"],
             anonymous=data["anonymous"],
             excluded=data["excluded"],
             names=data["names"],
@@ -53,6 +55,11 @@ class Policy:
         """Return the name of the Python class for a struct."""
         return self.renamed[tag] if self._use("renamed", tag, self.renamed) else tag
 
+    def parameter_name(self, function: str, name: str) -> str:
+        """Return the name of a parameter in Python."""
+        key = f"{function}.{name}"
+        return self.parameters[key] if self._use("parameters", key, self.parameters) else name
+
     def anonymous_name(self, record: str) -> str | None:
         """Return the name for the record inside of this one that has none in C."""
         return self.anonymous[record] if self._use("anonymous", record, self.anonymous) else None
@@ -63,7 +70,9 @@ class Policy:
 
     def stale(self) -> list[str]:
         """Return the entries that no header gave a use for: they are mistakes, or outdated."""
-        tables = ("nullable", "owned", "handles", "renamed", "anonymous", "excluded")
+        tables = (
+            "nullable", "owned", "handles", "renamed", "parameters", "anonymous", "excluded",
+        )  # fmt: skip
         entries = {f"{table} {key}" for table in tables for key in getattr(self, table)}
         return sorted(entries - self._used)
 

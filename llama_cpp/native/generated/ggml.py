@@ -722,47 +722,47 @@ SIGNATURES: dict[str, Signature] = {
     "ggml_fp16_to_fp32": (
         c_float,
         (c_uint16,),
-        "float ggml_fp16_to_fp32(ggml_fp16_t)  [ggml.h:371]",
+        "float ggml_fp16_to_fp32(ggml_fp16_t arg1)  [ggml.h:371]",
     ),
     "ggml_fp32_to_fp16": (
         c_uint16,
         (c_float,),
-        "ggml_fp16_t ggml_fp32_to_fp16(float)  [ggml.h:372]",
+        "ggml_fp16_t ggml_fp32_to_fp16(float arg1)  [ggml.h:372]",
     ),
     "ggml_fp16_to_fp32_row": (
         None,
         (_c_uint16_p, _c_float_p, c_int64),
-        "void ggml_fp16_to_fp32_row(const ggml_fp16_t *, float *, int64_t)  [ggml.h:373]",
+        "void ggml_fp16_to_fp32_row(const ggml_fp16_t * arg1, float * arg2, int64_t arg3)  [ggml.h:373]",
     ),
     "ggml_fp32_to_fp16_row": (
         None,
         (_c_float_p, _c_uint16_p, c_int64),
-        "void ggml_fp32_to_fp16_row(const float *, ggml_fp16_t *, int64_t)  [ggml.h:374]",
+        "void ggml_fp32_to_fp16_row(const float * arg1, ggml_fp16_t * arg2, int64_t arg3)  [ggml.h:374]",
     ),
     "ggml_fp32_to_bf16": (
         ggml_bf16_t,
         (c_float,),
-        "ggml_bf16_t ggml_fp32_to_bf16(float)  [ggml.h:378]",
+        "ggml_bf16_t ggml_fp32_to_bf16(float arg1)  [ggml.h:378]",
     ),
     "ggml_bf16_to_fp32": (
         c_float,
         (ggml_bf16_t,),
-        "float ggml_bf16_to_fp32(ggml_bf16_t)  [ggml.h:379]",
+        "float ggml_bf16_to_fp32(ggml_bf16_t arg1)  [ggml.h:379]",
     ),
     "ggml_bf16_to_fp32_row": (
         None,
         (ggml_bf16_t_p, _c_float_p, c_int64),
-        "void ggml_bf16_to_fp32_row(const ggml_bf16_t *, float *, int64_t)  [ggml.h:380]",
+        "void ggml_bf16_to_fp32_row(const ggml_bf16_t * arg1, float * arg2, int64_t arg3)  [ggml.h:380]",
     ),
     "ggml_fp32_to_bf16_row_ref": (
         None,
         (_c_float_p, ggml_bf16_t_p, c_int64),
-        "void ggml_fp32_to_bf16_row_ref(const float *, ggml_bf16_t *, int64_t)  [ggml.h:381]",
+        "void ggml_fp32_to_bf16_row_ref(const float * arg1, ggml_bf16_t * arg2, int64_t arg3)  [ggml.h:381]",
     ),
     "ggml_fp32_to_bf16_row": (
         None,
         (_c_float_p, ggml_bf16_t_p, c_int64),
-        "void ggml_fp32_to_bf16_row(const float *, ggml_bf16_t *, int64_t)  [ggml.h:382]",
+        "void ggml_fp32_to_bf16_row(const float * arg1, ggml_bf16_t * arg2, int64_t arg3)  [ggml.h:382]",
     ),
     "ggml_guid_matches": (
         c_bool,
@@ -3649,32 +3649,32 @@ SIGNATURES: dict[str, Signature] = {
     "ggml_cpu_fp32_to_fp32": (
         None,
         (_c_float_p, _c_float_p, c_int64),
-        "void ggml_cpu_fp32_to_fp32(const float *, float *, int64_t)  [ggml-cpu.h:143]",
+        "void ggml_cpu_fp32_to_fp32(const float * arg1, float * arg2, int64_t arg3)  [ggml-cpu.h:143]",
     ),
     "ggml_cpu_fp32_to_i32": (
         None,
         (_c_float_p, _c_int32_p, c_int64),
-        "void ggml_cpu_fp32_to_i32(const float *, int32_t *, int64_t)  [ggml-cpu.h:144]",
+        "void ggml_cpu_fp32_to_i32(const float * arg1, int32_t * arg2, int64_t arg3)  [ggml-cpu.h:144]",
     ),
     "ggml_cpu_fp32_to_fp16": (
         None,
         (_c_float_p, _c_uint16_p, c_int64),
-        "void ggml_cpu_fp32_to_fp16(const float *, ggml_fp16_t *, int64_t)  [ggml-cpu.h:145]",
+        "void ggml_cpu_fp32_to_fp16(const float * arg1, ggml_fp16_t * arg2, int64_t arg3)  [ggml-cpu.h:145]",
     ),
     "ggml_cpu_fp16_to_fp32": (
         None,
         (_c_uint16_p, _c_float_p, c_int64),
-        "void ggml_cpu_fp16_to_fp32(const ggml_fp16_t *, float *, int64_t)  [ggml-cpu.h:146]",
+        "void ggml_cpu_fp16_to_fp32(const ggml_fp16_t * arg1, float * arg2, int64_t arg3)  [ggml-cpu.h:146]",
     ),
     "ggml_cpu_fp32_to_bf16": (
         None,
         (_c_float_p, ggml_bf16_t_p, c_int64),
-        "void ggml_cpu_fp32_to_bf16(const float *, ggml_bf16_t *, int64_t)  [ggml-cpu.h:147]",
+        "void ggml_cpu_fp32_to_bf16(const float * arg1, ggml_bf16_t * arg2, int64_t arg3)  [ggml-cpu.h:147]",
     ),
     "ggml_cpu_bf16_to_fp32": (
         None,
         (ggml_bf16_t_p, _c_float_p, c_int64),
-        "void ggml_cpu_bf16_to_fp32(const ggml_bf16_t *, float *, int64_t)  [ggml-cpu.h:148]",
+        "void ggml_cpu_bf16_to_fp32(const ggml_bf16_t * arg1, float * arg2, int64_t arg3)  [ggml-cpu.h:148]",
     ),
     "ggml_opt_dataset_init": (
         ggml_opt_dataset_t,
@@ -3789,12 +3789,12 @@ SIGNATURES: dict[str, Signature] = {
     "ggml_opt_context_optimizer_type": (
         c_int,
         (ggml_opt_context_t,),
-        "enum ggml_opt_optimizer_type ggml_opt_context_optimizer_type(ggml_opt_context_t)  [ggml-opt.h:158]",
+        "enum ggml_opt_optimizer_type ggml_opt_context_optimizer_type(ggml_opt_context_t arg1)  [ggml-opt.h:158]",
     ),
     "ggml_opt_optimizer_name": (
         c_char_p,
         (c_int,),
-        "const char * ggml_opt_optimizer_name(enum ggml_opt_optimizer_type)  [ggml-opt.h:160]",
+        "const char * ggml_opt_optimizer_name(enum ggml_opt_optimizer_type arg1)  [ggml-opt.h:160]",
     ),
     "ggml_opt_result_init": (
         ggml_opt_result_t,

@@ -712,7 +712,7 @@ SIGNATURES: dict[str, Signature] = {
     "llama_n_vocab": (
         c_int32,
         (llama_vocab_p,),
-        "int32_t llama_n_vocab(const struct llama_vocab * vocab)  [llama.h:587]",
+        "int32_t llama_n_vocab(const struct llama_vocab * model)  [llama.h:587]",
     ),
     "llama_get_model": (
         llama_model_p,

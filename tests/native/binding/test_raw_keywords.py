@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import ctypes
 import importlib
 import inspect
+import pydoc
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import pytest
 from zoo import Zoo
 
 import llama_cpp
-from llama_cpp.native.bind import parameter_names
+from llama_cpp.errors import SymbolMissingError
+from llama_cpp.native.bind import Function, parse_parameters
 
 GENERATED = Path(llama_cpp.native.__path__[0]) / "generated"
+BACKENDS = importlib.import_module("llama_cpp.native.generated.backends").SIGNATURES
 TABLES = ("backends", "bridge", "ggml", "llama", "mtmd")
 
 
@@ -26,7 +30,9 @@ def test_names_are_those_that_type_checkers_see(table: str) -> None:
     assert functions
     for function in functions:
         names = [argument.arg for argument in function.args.args]
-        assert parameter_names(signatures[function.name][2]) == names
+        _, argtypes, prototype = signatures[function.name]
+        assert [name for _, name in parse_parameters(prototype)] == names
+        assert len(names) == len(argtypes)
 
 
 def test_a_model_is_loaded_by_names(zoo: Zoo) -> None:
@@ -57,7 +63,61 @@ def test_a_wrong_name_is_refused(
         decode(*arguments, **named)
 
 
-def test_signatures_show_the_names() -> None:
-    assert list(inspect.signature(llama_cpp.llama_decode).parameters) == ["ctx", "batch"]
-    assert list(inspect.signature(llama_cpp.llama_backend_init).parameters) == []
-    assert list(inspect.signature(llama_cpp.llama_kv_self_clear).parameters) == ["ctx"]
+@pytest.mark.parametrize(
+    ("name", "signature"),
+    [
+        ("llama_decode", "(ctx: 'llama_context_p', batch: 'llama_batch') -> 'int'"),
+        ("llama_free", "(ctx: 'llama_context_p | None') -> 'None'"),
+        ("llama_model_get_vocab", "(model: 'llama_model_p') -> 'llama_vocab_p | None'"),
+        ("llama_log_set", "(log_callback: 'ggml_log_callback', user_data: 'Any') -> 'None'"),
+        ("llama_vocab_get_text", "(vocab: 'llama_vocab_p', token: 'int') -> 'bytes | None'"),
+        ("llama_backend_init", "() -> 'None'"),
+        ("ggml_abort", "(file: 'bytes | None', line: 'int', fmt: 'bytes | None', *arguments)"),
+        ("llama_kv_self_clear", "(ctx: 'Any') -> 'None'"),
+    ],
+)
+def test_signatures_show_names_and_types(name: str, signature: str) -> None:
+    assert str(inspect.signature(getattr(llama_cpp, name))).startswith(signature)
+
+
+def test_every_function_has_a_signature() -> None:
+    for name in llama_cpp.llama_cpp.__all__:
+        value = getattr(llama_cpp, name)
+        if isinstance(value, Function):
+            assert tuple(inspect.signature(value).parameters)[: len(value.argtypes)] == (
+                value.parameters
+            )
+
+
+def test_help_shows_the_names() -> None:
+    text = pydoc.render_doc(llama_cpp.llama_decode, renderer=pydoc.plaintext)  # type: ignore[attr-defined]
+    assert "llama_decode = <native function llama_decode(ctx, batch)>" in text
+    assert "int32_t llama_decode(struct llama_context * ctx, struct llama_batch batch)" in text
+
+
+def test_keywords_of_python_get_an_underscore() -> None:
+    prototype = "void f(const struct a * from, int lambda, float shape[3], const char *const * x)"
+    assert parse_parameters(prototype) == [
+        ("const struct a *", "from_"),
+        ("int", "lambda_"),
+        ("float", "shape"),
+        ("const char *const *", "x"),
+    ]
+    assert parse_parameters("void g(void)") == parse_parameters("int h(...)") == []
+
+
+def test_a_function_that_the_build_lacks_takes_names_too() -> None:
+    missing = {name for name in BACKENDS if not isinstance(getattr(llama_cpp, name), Function)}
+    assert missing
+    for name in missing:
+        with pytest.raises(SymbolMissingError, match=name):
+            getattr(llama_cpp, name)(device=0)
+
+
+def test_what_a_script_casts_has_no_names() -> None:
+    known: Any = llama_cpp.llama_max_devices
+    address = ctypes.cast(known, ctypes.c_void_p)
+    function = ctypes.cast(address, Function)
+    assert repr(function) == "<native function of no library()>"
+    assert str(inspect.signature(function)) == "(*arguments) -> 'int'"
+    assert function() == llama_cpp.llama_max_devices()
