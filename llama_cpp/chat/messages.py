@@ -58,14 +58,14 @@ def checked_messages(messages: Any, known_roles: Collection[str] = ROLES) -> lis
     if not messages:
         raise InvalidArgumentError("messages is empty: give at least one message")
     checked: list[dict[str, Any]] = []
-    open_calls: list[str] = []
+    calls = _Calls([])
     for index, message in enumerate(messages):
         where = f"messages[{index}]"
         cleaned = _cleaned(message, where, known_roles)
-        if calls := cleaned.get("tool_calls"):
-            open_calls = [call.get("id", "") for call in calls]
+        if made := cleaned.get("tool_calls"):
+            calls = _Calls(made)
         elif cleaned["role"] == "tool":
-            _match(cleaned, open_calls, where)
+            calls.match(cleaned, where)
         checked.append(cleaned)
     return checked
 
@@ -96,7 +96,7 @@ def _cleaned(message: Any, where: str, known_roles: Collection[str]) -> dict[str
     if call := cleaned.pop("function_call", None):
         cleaned["tool_calls"] = [{"type": "function", "id": "call_0", "function": call}]
     if role == "function":
-        cleaned |= {"role": "tool", "tool_call_id": "call_0"}
+        cleaned["role"] = "tool"
     calls = cleaned.pop("tool_calls", [])
     if not isinstance(calls, list | tuple):
         raise InvalidArgumentError(f"{where} has tool_calls that are no list: {calls!r}")
@@ -121,18 +121,36 @@ def _cleaned_call(call: Any, where: str) -> dict[str, Any]:
     return {**call, "type": "function", "function": {**function, "arguments": arguments}}
 
 
-def _match(result: Mapping[str, Any], open_calls: list[str], where: str) -> None:
-    wanted = result.get("tool_call_id")
-    if not open_calls:
-        raise InvalidArgumentError(
-            f"{where} is the result of a tool, but no message before it calls one: keep the "
-            "assistant's message with tool_calls in the conversation"
-        )
-    if wanted is not None and any(open_calls) and wanted not in open_calls:
-        raise InvalidArgumentError(
-            f"{where} answers the call {wanted!r}, but the calls before it are "
-            f"{', '.join(map(repr, open_calls))}"
-        )
+class _Calls:
+    """The calls of one message, and which of them wait for a result."""
+
+    def __init__(self, calls: Sequence[Mapping[str, Any]]) -> None:
+        self._ids = [call.get("id", "") for call in calls]
+        self._waiting = list(calls)
+
+    def match(self, result: dict[str, Any], where: str) -> None:
+        """Check that a result is that of a call, and name the call where it does not."""
+        if not self._ids:
+            raise InvalidArgumentError(
+                f"{where} is the result of a tool, but no message before it calls one: keep the "
+                "assistant's message with tool_calls in the conversation"
+            )
+        if "tool_call_id" not in result:
+            self._name(result)
+        wanted = result.get("tool_call_id")
+        if wanted is not None and any(self._ids) and wanted not in self._ids:
+            raise InvalidArgumentError(
+                f"{where} answers the call {wanted!r}, but the calls before it are "
+                f"{', '.join(map(repr, self._ids))}"
+            )
+        self._waiting = [call for call in self._waiting if call.get("id") != wanted]
+
+    def _name(self, result: dict[str, Any]) -> None:
+        # OpenAI's older form has the name of the function only, also beside calls that have ids.
+        named = [c for c in self._waiting if c["function"]["name"] == result.get("name")]
+        answered = next(iter(named or self._waiting), None)
+        if answered is not None and answered.get("id") is not None:
+            result["tool_call_id"] = answered["id"]
 
 
 def reply_form(

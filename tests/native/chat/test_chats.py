@@ -328,3 +328,23 @@ def test_a_dropped_stream_frees_the_model(llm: Llama) -> None:
     chunks.close()
     assert len(llm.engine) == 0
     assert content_of(chat(llm)) == expected
+
+
+READS_CONTENT = (
+    "{% for message in messages %}[{{ message.role }}] {{ message.content + '|' }}{% endfor %}[reply]"
+)
+
+
+@pytest.mark.parametrize(
+    "options", [{"chat_template": READS_CONTENT}, {"chat_format": "chatml"}, {}], ids=repr
+)
+def test_a_call_without_content_and_its_result_make_a_second_turn(
+    zoo: Zoo, options: dict[str, Any]
+) -> None:
+    result = {"role": "function", "name": "f", "content": "forty two"}
+    with open_llama(zoo.llama, n_ctx=1024, **options) as llm:
+        given = {"tools": [TOOL], "max_tokens": 2}
+        empty = chat(llm, [*MESSAGES, {**CALL, "content": ""}, result], **given)
+        answer = chat(llm, [*MESSAGES, CALL, result], **given)
+    assert answer["choices"] == empty["choices"]
+    assert answer["usage"]["prompt_tokens"] == empty["usage"]["prompt_tokens"] > 30
