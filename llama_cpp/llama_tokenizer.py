@@ -139,6 +139,6 @@ class LlamaHFTokenizer(BaseLlamaTokenizer):
             from transformers import AutoTokenizer
         except ImportError:
             raise LlamaError(
-                "the transformers package is needed for this: pip install llama-cpp-python[hf]"
+                "the transformers package is needed for this: pip install transformers"
             ) from None
         return cls(AutoTokenizer.from_pretrained(pretrained_model_name_or_path))

@@ -178,8 +178,8 @@ def _not_found(stem: str) -> str:
         cure = f"Point {PATH_VARIABLE} at the folder that holds the libraries, or unset it."
     else:
         cure = (
-            "Reinstall with `pip install --force-reinstall --no-cache-dir llama-cpp-python`, or "
-            "run `make` in a checkout; the first lines that CMake prints say what is missing."
+            "In a checkout, run `make` or `pip install --force-reinstall --no-cache-dir .`; the first "
+            "lines that CMake prints say what is missing."
         )
     return f"The native library {stem!r} is not there. Tried:\n  {tried}\n{cure}"
 

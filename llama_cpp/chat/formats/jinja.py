@@ -122,7 +122,7 @@ def hf_autotokenizer_to_chat_formatter(pretrained_model_name_or_path: str) -> Ch
         from transformers import AutoTokenizer
     except ImportError:
         raise LlamaError(
-            "the transformers package is needed for this: pip install llama-cpp-python[hf]"
+            "the transformers package is needed for this: pip install transformers"
         ) from None
     tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path)
 
