@@ -11,8 +11,6 @@ from typing import Any
 
 from ..errors import LlamaError, ModelNotFoundError
 
-_TIMEOUT_SECONDS = 10
-
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 
 
@@ -25,6 +23,8 @@ def download(
 ) -> str:
     """Download a model and return the path of its first file.
 
+    Without a network, or with ``HF_HUB_OFFLINE=1``, it is what was downloaded before.
+
     Args:
         repo_id: Like "owner/name".
         filename: The file, or a pattern that fits the files of one model; None takes any GGUF.
@@ -33,73 +33,92 @@ def download(
         cache_dir: The folder of the cache.
 
     Raises:
-        LlamaError: The huggingface-hub package is not installed.
-        ModelNotFoundError: No file, or more than one model, fits; or the Hub cannot be reached and
-            the cache has none.
+        LlamaError: The huggingface-hub package is not installed, or a download failed.
+        ModelNotFoundError: No file, or more than one model, fits; or the Hub cannot be asked, and
+            nothing that fits was downloaded before.
     """
     try:
-        from huggingface_hub import hf_hub_download
+        from huggingface_hub import HfApi, hf_hub_download
+        from huggingface_hub.errors import RepositoryNotFoundError
     except ImportError:
         raise LlamaError(
             "the huggingface-hub package is needed for this: pip install huggingface-hub"
         ) from None
-    available, folder = _available(repo_id, local_dir, cache_dir)
-    files = model_files(available, filename or "*.gguf", repo_id)
-    for pattern in additional_files:
-        files += _matching(available, pattern, repo_id)
-    if folder is not None:
-        return str(folder / files[0])
+    patterns = (filename or "*.gguf", *additional_files)
+    try:
+        # Other ways to list the files try again and again for half a minute, and say so.
+        siblings = HfApi().model_info(repo_id, timeout=_TIMEOUT).siblings
+    except RepositoryNotFoundError as error:
+        raise ModelNotFoundError(
+            f"the Hugging Face Hub has no model {repo_id!r}, or does not show it to everybody: "
+            "check the name, or log in by `hf auth login`"
+        ) from error
+    except Exception as error:  # it depends on huggingface-hub's version which ones there are
+        return _downloaded_before(repo_id, patterns, local_dir, cache_dir, error)
+    files = _chosen([each.rfilename for each in siblings or ()], patterns, repo_id)
     places: dict[str, Any] = {"cache_dir": cache_dir}
     if local_dir is not None:
         places = {"local_dir": local_dir}
-    paths = [hf_hub_download(repo_id=repo_id, filename=name, **places) for name in files]
+    try:
+        paths = [hf_hub_download(repo_id=repo_id, filename=name, **places) for name in files]
+    except Exception as error:
+        raise LlamaError(f"{files} of {repo_id!r} cannot be downloaded: {_line(error)}") from error
     return str(paths[0])
 
 
-def _available(repo_id: str, local_dir: Any, cache_dir: Any) -> tuple[list[str], Path | None]:
-    """The files of a repository; where the Hub cannot be asked, those that are here, and where."""
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError
+_TIMEOUT = 10.0
 
-    if constants.HF_HUB_OFFLINE:
-        return _downloaded(repo_id, local_dir, cache_dir, "HF_HUB_OFFLINE is set")
+
+def _downloaded_before(
+    repo_id: str,
+    patterns: Sequence[str],
+    local_dir: str | os.PathLike[str] | None,
+    cache_dir: str | os.PathLike[str] | None,
+    reason: Exception,
+) -> str:
+    """Return the path of a model that is there already.
+
+    Raises:
+        ModelNotFoundError: It is not.
+    """
+    folder = local_dir if local_dir is not None else _snapshot(repo_id, cache_dir)
     try:
-        siblings = HfApi().model_info(repo_id, timeout=_TIMEOUT_SECONDS).siblings
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", None)
-        hint = "is it gated or private? Set HF_TOKEN" if status in (401, 403) else "check the name"
+        if folder is None or not os.path.isdir(folder):
+            raise ModelNotFoundError(f"nothing of {repo_id} was downloaded before")
+        paths = [path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file()]
+        files = _chosen([path.as_posix() for path in paths], patterns, repo_id)
+    except ModelNotFoundError as error:
         raise ModelNotFoundError(
-            f"the Hub does not give {repo_id!r} (status {status}): {hint}"
-        ) from None
-    except ValueError:
-        raise
-    except Exception as error:  # each version of huggingface-hub asks with another library
-        reason = f"the Hub cannot be reached ({type(error).__name__})"
-        return _downloaded(repo_id, local_dir, cache_dir, reason)
-    return [each.rfilename for each in siblings or ()], None
+            f"the Hugging Face Hub cannot be asked for {repo_id} ({_line(reason)}). So only files "
+            f"that are there already can be used, as in offline mode (HF_HUB_OFFLINE=1): {error}. "
+            "Download the model once with a network, or give the path of a file to Llama"
+        ) from reason
+    return os.path.join(folder, files[0])
 
 
-def _downloaded(
-    repo_id: str, local_dir: Any, cache_dir: Any, reason: str
-) -> tuple[list[str], Path]:
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+
+
+def _snapshot(repo_id: str, cache_dir: str | os.PathLike[str] | None) -> str | None:
+    """The folder in the Hub's cache with the files of a repository's last download."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    if local_dir is not None:
-        folder = Path(local_dir)
-    else:
-        try:
-            found = snapshot_download(repo_id, cache_dir=cache_dir, local_files_only=True)
-        except LocalEntryNotFoundError:
-            found = ""
-        folder = Path(found or os.devnull)
-    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    if not files:
-        raise ModelNotFoundError(
-            f"{reason}, and nothing of {repo_id!r} was downloaded before. Connect and try again; "
-            "offline mode (HF_HUB_OFFLINE=1) takes what is in the cache without asking"
+    try:
+        return snapshot_download(
+            repo_id, cache_dir=None if cache_dir is None else str(cache_dir), local_files_only=True
         )
-    return files, folder
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _chosen(available: Sequence[str], patterns: Sequence[str], repo_id: str) -> list[str]:
+    """The files of a model, which the first pattern fits, and those that the others fit."""
+    files = model_files(available, patterns[0], repo_id)
+    for pattern in patterns[1:]:
+        files += _matching(available, pattern, repo_id)
+    return files
 
 
 def model_files(available: Sequence[str], pattern: str, repo_id: str) -> list[str]:

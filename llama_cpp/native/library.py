@@ -175,13 +175,13 @@ def _not_found(stem: str) -> str:
         str(folder / name) for folder in search_folders() for name in file_names(stem)
     )
     if os.environ.get(PATH_VARIABLE):
-        cure = f"Point {PATH_VARIABLE} at the folder that holds the libraries, or unset it."
+        remedy = f"Point {PATH_VARIABLE} at the folder that holds the libraries, or unset it."
     else:
-        cure = (
-            "In a checkout, run `make` or `pip install --force-reinstall --no-cache-dir .`; the first "
-            "lines that CMake prints say what is missing."
+        remedy = (
+            "In a checkout, run `make` or `pip install --force-reinstall --no-cache-dir .`; the "
+            "first lines that CMake prints say what is missing."
         )
-    return f"The native library {stem!r} is not there. Tried:\n  {tried}\n{cure}"
+    return f"The native library {stem!r} is not there. Tried:\n  {tried}\n{remedy}"
 
 
 def add_dll_folders(folder: Path) -> None:
@@ -224,7 +224,7 @@ _DEPENDENCY_CURES = {
 
 
 def explain(path: Path, error: OSError) -> LibraryError:
-    """Return the error to raise when the loader refused ``path``, with the cure."""
+    """Return the error to raise when the loader refused ``path``, with the remedy."""
     text = str(error)
     for pattern in _MISSING_DEPENDENCY:
         match = pattern.search(text)
@@ -233,23 +233,23 @@ def explain(path: Path, error: OSError) -> LibraryError:
         name = match["name"]
         if name == str(path):  # Windows does not tell which one
             name = "a library"
-        cure = next(
-            (cure for part, cure in _DEPENDENCY_CURES.items() if part in name.lower()),
+        remedy = next(
+            (remedy for part, remedy in _DEPENDENCY_CURES.items() if part in name.lower()),
             "install the package that holds it, or rebuild without the backend that needs it",
         )
         return LibraryNotFoundError(
             f"{path} cannot be loaded, because {name}, which it depends on, is not to be found. "
-            f"Cure: {cure}. The loader said: {text}"
+            f"Remedy: {remedy}. The loader said: {text}"
         )
     if _DAMAGED.search(text):
-        cure = "it is damaged, or built for another kind of machine: reinstall the package"
+        remedy = "it is damaged, or built for another kind of machine: reinstall the package"
     elif "GLIBC" in text or "version `" in text:
-        cure = "it was built on a newer system than this one: build it here"
+        remedy = "it was built on a newer system than this one: build it here"
     elif "undefined symbol" in text:
-        cure = "it does not fit the libraries beside it: reinstall the package"
+        remedy = "it does not fit the libraries beside it: reinstall the package"
     else:
-        cure = "reinstall the package; `pip install -v` shows the build"
-    return LibraryError(f"{path} cannot be loaded: {cure}. The loader said: {text}")
+        remedy = "reinstall the package; `pip install -v` shows the build"
+    return LibraryError(f"{path} cannot be loaded: {remedy}. The loader said: {text}")
 
 
 def names_of_loaded() -> dict[str, str]:

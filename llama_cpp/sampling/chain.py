@@ -44,7 +44,10 @@ def token_sampler(
     active = [name for name in params.samplers if not _is_neutral(name, params, model)]
     historical = [name for name in active if name in _HISTORICAL]
     n_best = 0
-    if params.mirostat_mode:
+    if params.temperature < 0:
+        _add(chain, params, model, historical)
+        chain.add(samplers.dist(params.seed))
+    elif params.mirostat_mode:
         _add(chain, params, model, historical)
         chain.add(samplers.temp(params.temperature))
         chain.add(_mirostat(params, model))
@@ -52,9 +55,6 @@ def token_sampler(
         _add(chain, params, model, historical)
         n_best = 0 if historical else 1
         chain.add(samplers.greedy())
-    elif params.temperature < 0:
-        _add(chain, params, model, historical)
-        chain.add(samplers.dist(params.seed))
     else:
         if active[:1] == ["top_k"] and params.top_k <= _BEST_MAX:
             n_best = params.top_k

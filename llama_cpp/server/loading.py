@@ -11,17 +11,14 @@ from ..engine.speculative.prompt_lookup import LlamaPromptLookupDecoding
 from ..errors import InvalidArgumentError
 from ..llama import Llama
 from ..llama_cache import LlamaDiskCache, LlamaRAMCache
+from ..models.params import ContextParams, ModelParams, arguments_of
 from .settings import ModelSettings
 
 _SAME = (
-    "n_gpu_layers", "split_mode", "main_gpu", "tensor_split", "vocab_only", "use_mmap",
-    "use_mlock", "seed", "n_ctx", "n_batch", "n_ubatch", "n_threads", "n_threads_batch",
-    "rope_scaling_type", "rope_freq_base", "rope_freq_scale", "yarn_ext_factor",
-    "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow", "yarn_orig_ctx", "embedding",
-    "offload_kqv", "flash_attn", "last_n_tokens_size", "lora_base", "lora_path", "lora_scale",
-    "numa", "chat_format", "chat_template", "type_k", "type_v", "pooling_type", "n_parallel",
-    "context_shift", "poll", "verbose",
+    *arguments_of(ModelParams()), *arguments_of(ContextParams()), "seed", "last_n_tokens_size",
+    "lora_base", "lora_path", "lora_scale", "numa", "chat_format", "chat_template", "verbose",
 )  # fmt: skip
+"""Settings that are arguments of ``Llama``."""
 
 _MTMD = "mtmd"
 
@@ -34,7 +31,8 @@ def load(settings: ModelSettings) -> Llama:
         InvalidArgumentError: A setting is wrong.
     """
     arguments: dict[str, Any] = {name: getattr(settings, name) for name in _SAME}
-    arguments["kv_overrides"] = overrides(settings.kv_overrides)
+    arguments["kv_overrides"] = overrides(arguments["kv_overrides"])
+    arguments["logits_all"] = False  # it only costs memory here
     arguments["chat_handler"] = _chat_handler(settings)
     if arguments["chat_handler"] is not None:
         arguments["chat_format"] = None

@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelNotFoundError
+from ..models.params import ContextParams, ModelParams
 
 __all__ = ["ConfigFileSettings", "ModelSettings", "ServerSettings", "Settings"]
 
@@ -28,6 +29,10 @@ _CONFIG = SettingsConfigDict(
 )
 
 
+# The defaults are those of `Llama`, unless the server has its own.
+_MODEL, _CONTEXT = ModelParams(), ContextParams()
+
+
 class ModelSettings(BaseSettings):
     """One model. The fields are arguments of ``Llama`` where nothing else is said."""
 
@@ -38,14 +43,17 @@ class ModelSettings(BaseSettings):
         None, description="What requests call the model; several names with commas between them."
     )
     n_gpu_layers: int | Literal["auto"] = Field(
-        0, description='Layers to put on the GPU, -1 for all, "auto" for as many as fit.'
+        0,
+        description='Layers to put on the GPU, -1 for all, "auto" for as many as fit.',
     )
-    split_mode: int = Field(raw.LLAMA_SPLIT_MODE_LAYER, description="LLAMA_SPLIT_MODE_*.")
-    main_gpu: int = Field(0, ge=0, description="The GPU to use alone.")
+    split_mode: int = Field(_MODEL.split_mode, description="LLAMA_SPLIT_MODE_*.")
+    main_gpu: int = Field(_MODEL.main_gpu, ge=0, description="The GPU to use alone.")
     tensor_split: list[float] | None = Field(None, description="Shares of the GPUs.")
-    vocab_only: bool = Field(False, description="Load only the vocabulary.")
-    use_mmap: bool = Field(True, description="Map the file into memory.")
-    use_mlock: bool = Field(False, description="Keep the weights from being swapped out.")
+    vocab_only: bool = Field(_MODEL.vocab_only, description="Load only the vocabulary.")
+    use_mmap: bool = Field(_MODEL.use_mmap, description="Map the file into memory.")
+    use_mlock: bool = Field(
+        _MODEL.use_mlock, description="Keep the weights from being swapped out."
+    )
     kv_overrides: list[str] | None = Field(
         None, description="Metadata that replaces the file's: key=type:value, type int, float, "
         "bool or str."
@@ -53,28 +61,42 @@ class ModelSettings(BaseSettings):
     rpc_servers: str | None = Field(None, description="RPC servers, with commas between them.")
     seed: int = Field(raw.LLAMA_DEFAULT_SEED, description="Of the random choices; -1: random.")
     n_ctx: int = Field(2048, ge=0, description="Tokens of one sequence; 0: the model's.")
-    n_batch: int = Field(512, ge=1, description="Tokens in one call of the engine.")
-    n_ubatch: int = Field(512, ge=1, description="Tokens in one graph.")
+    n_batch: int = Field(_CONTEXT.n_batch, ge=1, description="Tokens in one call of the engine.")
+    n_ubatch: int = Field(_CONTEXT.n_ubatch, ge=1, description="Tokens in one graph.")
     n_threads: int | None = Field(
-        None, ge=-1, description="Threads for single tokens; -1: all that there are."
+        _CONTEXT.n_threads, ge=-1, description="Threads for single tokens; -1: all that there are."
     )
     n_threads_batch: int | None = Field(
-        None, ge=-1, description="Threads for prompts; -1: all that there are."
+        _CONTEXT.n_threads_batch, ge=-1, description="Threads for prompts; -1: all that there are."
     )
-    rope_scaling_type: int = Field(
-        raw.LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED, description="LLAMA_ROPE_SCALING_TYPE_*."
+    rope_scaling_type: int | None = Field(
+        _CONTEXT.rope_scaling_type, description="LLAMA_ROPE_SCALING_TYPE_*."
     )
-    rope_freq_base: float = Field(0.0, description="RoPE base frequency.")
-    rope_freq_scale: float = Field(0.0, description="RoPE frequency scaling factor.")
-    yarn_ext_factor: float = Field(-1.0, description="YaRN extrapolation mix factor.")
-    yarn_attn_factor: float = Field(1.0, description="YaRN magnitude scaling factor.")
-    yarn_beta_fast: float = Field(32.0, description="YaRN low correction dimension.")
-    yarn_beta_slow: float = Field(1.0, description="YaRN high correction dimension.")
-    yarn_orig_ctx: int = Field(0, description="YaRN original context size.")
+    rope_freq_base: float = Field(_CONTEXT.rope_freq_base, description="RoPE base frequency.")
+    rope_freq_scale: float = Field(
+        _CONTEXT.rope_freq_scale, description="RoPE frequency scaling factor."
+    )
+    yarn_ext_factor: float = Field(
+        _CONTEXT.yarn_ext_factor, description="YaRN extrapolation mix factor."
+    )
+    yarn_attn_factor: float = Field(
+        _CONTEXT.yarn_attn_factor, description="YaRN magnitude scaling factor."
+    )
+    yarn_beta_fast: float = Field(
+        _CONTEXT.yarn_beta_fast, description="YaRN low correction dimension."
+    )
+    yarn_beta_slow: float = Field(
+        _CONTEXT.yarn_beta_slow, description="YaRN high correction dimension."
+    )
+    yarn_orig_ctx: int = Field(_CONTEXT.yarn_orig_ctx, description="YaRN original context size.")
     mul_mat_q: bool = Field(True, description="Without effect: the engine decides.")
-    logits_all: bool = Field(False, description="Without effect: log-probabilities need it not.")
-    embedding: bool = Field(False, description="Without effect: every model gives embeddings.")
-    offload_kqv: bool = Field(True, description="Keep the KV cache on the GPU.")
+    logits_all: bool = Field(
+        _CONTEXT.logits_all, description="Without effect: log-probabilities need it not."
+    )
+    embedding: bool = Field(
+        _CONTEXT.embedding, description="Without effect: every model gives embeddings."
+    )
+    offload_kqv: bool = Field(_CONTEXT.offload_kqv, description="Keep the KV cache on the GPU.")
     flash_attn: bool | Literal["auto"] = Field(
         "auto", description="Flash attention; auto: where the engine can."
     )
@@ -106,14 +128,25 @@ class ModelSettings(BaseSettings):
         None, description='A draft model: a path, "ngram", or "prompt-lookup-decoding".'
     )
     draft_model_num_pred_tokens: int = Field(10, ge=1, description="Tokens to guess.")
-    type_k: int | str | None = Field(None, description="Type of the K cache: q8_0, for example.")
-    type_v: int | str | None = Field(None, description="Type of the V cache.")
-    pooling_type: int = Field(
-        raw.LLAMA_POOLING_TYPE_UNSPECIFIED, description="LLAMA_POOLING_TYPE_*."
+    type_k: int | str | None = Field(
+        _CONTEXT.type_k, description="Type of the K cache: q8_0, for example."
     )
+    type_v: int | str | None = Field(_CONTEXT.type_v, description="Type of the V cache.")
+    pooling_type: int = Field(_CONTEXT.pooling_type, description="LLAMA_POOLING_TYPE_*.")
     n_parallel: int = Field(4, ge=1, le=256, description="Requests that are decoded together.")
-    context_shift: bool = Field(False, description="Go on when a context is full.")
-    poll: int = Field(50, ge=0, le=100, description="How eagerly threads look for work.")
+    attention_type: int = Field(_CONTEXT.attention_type, description="LLAMA_ATTENTION_TYPE_*.")
+    op_offload: bool | None = Field(
+        _CONTEXT.op_offload, description="Let the GPU compute with weights in main memory."
+    )
+    swa_full: bool | None = Field(
+        _CONTEXT.swa_full, description="Keep all cells of sliding-window attention."
+    )
+    no_perf: bool = Field(_CONTEXT.no_perf, description="Do not measure times.")
+    memory_limit: int | None = Field(
+        _CONTEXT.memory_limit, ge=1, description="Bytes that model and context may take."
+    )
+    context_shift: bool = Field(_CONTEXT.context_shift, description="Go on when a context is full.")
+    poll: int = Field(_CONTEXT.poll, ge=0, le=100, description="How eagerly threads look for work.")
     verbose: bool = Field(False, description="Log all that the engine says.")
 
     @field_validator("type_k", "type_v")

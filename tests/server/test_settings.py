@@ -15,6 +15,7 @@ import pytest
 from server_kit import MODEL, serving
 
 from llama_cpp.errors import InvalidArgumentError
+from llama_cpp.models.params import ContextParams, ModelParams, arguments_of
 from llama_cpp.server import cli
 from llama_cpp.server.app import create_app
 from llama_cpp.server.loading import add_rpc_servers, overrides
@@ -309,3 +310,14 @@ def test_what_a_proxy_strips_does_not_count() -> None:
         assert server.get("/v1/models").status_code == 401
         body = server.post("/v1/messages", {}, headers={"x-api-key": "k"}).json()
         assert body["type"] == "error"
+
+
+OWN_DEFAULTS = {"n_ctx": 2048, "n_parallel": 4, "flash_attn": "auto"}
+
+
+def test_every_parameter_of_model_and_context_is_a_setting() -> None:
+    for params in (ModelParams(), ContextParams()):
+        for name, default in arguments_of(params).items():
+            field = ModelSettings.model_fields[name]
+            assert field.default == OWN_DEFAULTS.get(name, default), name
+            assert field.description

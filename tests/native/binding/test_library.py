@@ -96,7 +96,7 @@ def test_a_missing_dependency_is_named(missing: str, tmp_path: Path) -> None:
     (folder / missing).unlink()
     message = failure(LOAD_ALL, folder)
     assert message.startswith("llama_cpp.errors.LibraryNotFoundError")
-    assert f"because {missing}, which it depends on, is not to be found. Cure: " in message
+    assert f"because {missing}, which it depends on, is not to be found. Remedy: " in message
 
 
 @pytest.mark.parametrize("name", ["libllama.so", "libggml-base.so"])

@@ -331,7 +331,8 @@ def test_a_dropped_stream_frees_the_model(llm: Llama) -> None:
 
 
 READS_CONTENT = (
-    "{% for message in messages %}[{{ message.role }}] {{ message.content + '|' }}{% endfor %}[reply]"
+    "{% for message in messages %}[{{ message.role }}] {{ message.content + '|' }}{% endfor %}"
+    "[reply]"
 )
 
 

@@ -18,7 +18,7 @@ from huggingface_hub import constants
 from llama_kit import PROMPT, open_llama, text_of
 from zoo import Zoo, write_llama
 
-from llama_cpp.errors import ModelNotFoundError
+from llama_cpp.errors import LlamaError, ModelNotFoundError
 from llama_cpp.llama import Llama
 
 REPO = "owner/name"
@@ -35,6 +35,8 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answers)
         self.files = files
         self.served: list[str] = []
+        self.is_down = False
+        self.breaks = False
 
     @property
     def url(self) -> str:
@@ -42,35 +44,35 @@ class Hub(ThreadingHTTPServer):
 
 
 class Answers(BaseHTTPRequestHandler):
-    """What the hub says to the requests of huggingface-hub, whose versions list files two ways."""
+    """What the hub says to the requests of huggingface-hub."""
 
     server: Hub
 
     def do_GET(self) -> None:
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
         files = self.server.files
-        if path.startswith(f"/api/models/{REPO}/tree/"):
-            tree = [
-                {"type": "file", "path": name, "size": len(data), "oid": _hash(data)}
-                for name, data in files.items()
-            ]
-            self._send(json.dumps(tree).encode())
-        elif path.startswith(f"/api/models/{REPO}"):
+        if self.server.is_down:
+            self._refuse(503)
+        elif path == f"/api/models/{REPO}":
             siblings = [{"rfilename": name} for name in files]
             self._send(json.dumps({"id": REPO, "sha": COMMIT, "siblings": siblings}).encode())
         else:
             name = path.removeprefix(f"/{REPO}/resolve/").partition("/")[2]
-            if name in files:
+            if name in files and not self.server.breaks:
                 if self.command == "GET":
                     self.server.served.append(name)
                 self._send(files[name])
             else:
-                self.send_response(404)
-                self.send_header("X-Error-Code", "EntryNotFound")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+                is_file = path.startswith(f"/{REPO}/")
+                self._refuse(404, "EntryNotFound" if is_file else "RepoNotFound")
 
     do_HEAD = do_GET  # noqa: N815
+
+    def _refuse(self, status: int, code: str = "") -> None:
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _send(self, data: bytes) -> None:
         self.send_response(200)
@@ -111,7 +113,7 @@ def files(zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes
 @pytest.fixture
 def hub(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with Hub(files) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setattr(constants, "ENDPOINT", server.url)
@@ -192,36 +194,73 @@ def test_other_files_that_are_not_there_are_told(hub: Hub, tmp_path: Path) -> No
     assert not hub.served
 
 
-def test_without_a_network_what_was_downloaded_is_found(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# Without a network.
+
+
+@pytest.fixture(params=["offline mode", "no network", "server error"])
+def no_hub(request: pytest.FixtureRequest, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Call what it returns, and the Hub cannot be asked any more."""
+
+    def leave() -> None:
+        if request.param == "offline mode":
+            monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        elif request.param == "no network":
+            monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+        else:
+            hub.is_down = True
+
+    return leave
+
+
+@pytest.mark.parametrize("pattern", ["tiny-q8_0.gguf", "*q8_0.gguf", "parts/*", None])
+@pytest.mark.parametrize("place", ["cache_dir", "local_dir"])
+def test_what_was_downloaded_before_is_found(
+    hub: Hub,
+    no_hub: Any,
+    tmp_path: Path,
+    place: str,
+    pattern: str | None,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    options: dict[str, Any] = {**OPTIONS, place: tmp_path}
+    with Llama.from_pretrained(REPO, pattern or "*q8_0.gguf", **options) as online:
+        path = online.model_path
+    served = list(hub.served)
+    no_hub()
+    capfd.readouterr()
+    with Llama.from_pretrained(REPO, pattern, **options) as llm:
+        assert llm.model_path == path
+    assert capfd.readouterr() == ("", "")
+    assert hub.served == served
+
+
+def test_what_was_not_downloaded_before_is_one_error(
+    no_hub: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    no_hub()
+    missing = r"cannot be asked for owner/name \(.*\)\. .* \(HF_HUB_OFFLINE=1\): nothing of owner/"
+    with pytest.raises(ModelNotFoundError, match=missing):
+        Llama.from_pretrained(REPO, "*q8_0.gguf", cache_dir=tmp_path, **OPTIONS)
+    with pytest.raises(ModelNotFoundError, match=missing):
+        Llama.from_pretrained(REPO, "*q8_0.gguf", local_dir=tmp_path / "new", **OPTIONS)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_of_what_was_downloaded_before_another_file_is_not_there(
+    hub: Hub, no_hub: Any, tmp_path: Path
 ) -> None:
     Llama.from_pretrained(REPO, "*q8_0.gguf", cache_dir=tmp_path, **OPTIONS).close()
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
-    for name in ("tiny-q8_0.gguf", "*q8_0.gguf", None):
-        llm = Llama.from_pretrained(REPO, name, cache_dir=tmp_path, **OPTIONS)
-        assert Path(llm.model_path).name == "tiny-q8_0.gguf"
-        llm.close()
-    with pytest.raises(ModelNotFoundError, match="has no file like"):
-        Llama.from_pretrained(REPO, "*Q4_K_M.gguf", cache_dir=tmp_path, **OPTIONS)
+    no_hub()
+    with pytest.raises(ModelNotFoundError, match=r"=1\): owner/name has no file like '\*K_M\*'"):
+        Llama.from_pretrained(REPO, "*K_M*", cache_dir=tmp_path, **OPTIONS)
 
 
-@pytest.mark.parametrize("offline", [True, False])
-def test_without_a_network_the_error_names_offline_mode(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
-) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    reason = "HF_HUB_OFFLINE is set" if offline else r"the Hub cannot be reached \(\w+\)"
-    message = rf"{reason}, and nothing of 'owner/name' was downloaded before\. .*HF_HUB_OFFLINE=1"
-    places: list[dict[str, Any]] = [
-        {"cache_dir": tmp_path / "cache"},
-        {"local_dir": tmp_path / "local"},
-    ]
-    for place in places:
-        with pytest.raises(ModelNotFoundError, match=message):
-            Llama.from_pretrained(REPO, "*.gguf", **place, **OPTIONS)
+def test_a_repository_that_is_not_there_is_told(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="has no model 'owner/other'"):
+        Llama.from_pretrained("owner/other", "*.gguf", cache_dir=tmp_path)
 
 
-def test_a_repository_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFoundError, match=r"does not give 'owner/other' \(status 404\)"):
-        Llama.from_pretrained("owner/other", "*.gguf", cache_dir=tmp_path, **OPTIONS)
+def test_a_download_that_fails_is_told(hub: Hub, tmp_path: Path) -> None:
+    hub.breaks = True
+    with pytest.raises(LlamaError, match=r"\['tiny-q8_0.gguf'\] of 'owner/name' cannot be downl"):
+        Llama.from_pretrained(REPO, "*q8_0.gguf", cache_dir=tmp_path)
