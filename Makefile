@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
 DATA := $(VENV)/.test-data
+DEPENDENTS := tests/.cache/dependents
 # What the native libraries and the environment are made from. A change here builds again, and
 # compiles only what changed.
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/* bridge/* bridge/*/* vendor/patches/*) \
@@ -28,12 +29,19 @@ demo: build
 	$(BIN)/python examples/high_level_api/completion.py
 	$(BIN)/python examples/high_level_api/chat.py
 
-test: build $(DATA)
+test: build $(DATA) $(DEPENDENTS)/.installed
 	tools/get_chromium.sh $(BIN)/python
 	$(BIN)/python -m pytest
 
 $(DATA): tests/requirements-no-deps.txt | $(BUILT)
 	$(BIN)/python -m pip install --quiet --no-deps --requirement $<
+	touch $@
+
+# They are read, not imported: no matter which Python they are for, or what else they need.
+$(DEPENDENTS)/.installed: tests/requirements-dependents.txt | $(BUILT)
+	rm -rf $(@D)
+	$(BIN)/python -m pip install --quiet --no-deps --no-compile --only-binary :all: \
+	    --ignore-requires-python --target $(@D) --requirement $<
 	touch $@
 
 lint: build
@@ -72,4 +80,4 @@ tinychat: build
 	$(BIN)/python -m tools.tinychat
 
 clean:
-	rm -rf build dist $(VENV) vendor/llama.cpp .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist $(VENV) $(DEPENDENTS) vendor/llama.cpp .mypy_cache .pytest_cache .ruff_cache .hypothesis
