@@ -56,7 +56,7 @@ def test_nothing_wrong_comes_from_a_cache_whose_writers_are_killed(
     folder = tmp_path / "states"
 
     def start(seconds: float, seed: int) -> subprocess.Popen[str]:
-        paths = [str(Path(__file__).parents[2] / "kits")]
+        paths = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "kits")]
         process = subprocess.Popen(
             [sys.executable, "-c", WORKER, json.dumps(paths), str(zoo.llama), str(folder),
              str(seconds), str(seed)],
