@@ -34,6 +34,16 @@ class LlamaGrammar:
         self._grammar = _grammar
         self._root = LLAMA_GRAMMAR_DEFAULT_ROOT
 
+    @property
+    def rules(self) -> str:
+        """The rules, in GBNF."""
+        return self._grammar
+
+    @property
+    def root(self) -> str:
+        """The rule that a text is derived from."""
+        return self._root
+
     @classmethod
     def from_string(cls, grammar: str, verbose: bool = True) -> LlamaGrammar:
         """Make a grammar of GBNF rules.

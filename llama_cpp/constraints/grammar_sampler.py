@@ -23,9 +23,7 @@ def grammar_sampler(
     Raises:
         GrammarError: The rules do not parse, or do not derive the prefix.
     """
-    text, root = (
-        (grammar, "root") if isinstance(grammar, str) else (grammar._grammar, grammar._root)
-    )
+    text, root = (grammar, "root") if isinstance(grammar, str) else (grammar.rules, grammar.root)
     sampler = samplers.grammar(model.vocab, text, root)
     for token in prefix:
         sampler.accept(token)

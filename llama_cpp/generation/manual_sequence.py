@@ -204,7 +204,7 @@ class ManualSequence:
         model = self._context.model
         rules = None
         if grammar is not None:
-            rules = samplers.grammar(model.vocab, grammar._grammar, grammar._root)
+            rules = samplers.grammar(model.vocab, grammar.rules, grammar.root)
         tokens = self.tokens if history is None else history
         return token_sampler(params, model, grammar=rules, history=tokens)
 

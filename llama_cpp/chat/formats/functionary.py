@@ -155,7 +155,7 @@ class FunctionaryConversation:
             rules += _prefixed(reply, "reply-")
             text += "reply-root"
         elif form.grammar is not None:
-            own = form.grammar if isinstance(form.grammar, str) else form.grammar._grammar
+            own = form.grammar if isinstance(form.grammar, str) else form.grammar.rules
             rules += _prefixed(own, "reply-")
             text += "reply-root"
         else:
