@@ -77,22 +77,7 @@ class Embeddings:
         encoding_format: Literal["float", "base64"] = "float",
         normalize: bool | int = False,
     ) -> CreateEmbeddingResponse:
-        """Embed texts.
-
-        Args:
-            input: A text, a list of token ids, or a list of either.
-            model: What the result says the model is.
-            dimensions: Only so many first numbers of each vector, for models that were trained for
-                that (Matryoshka).
-            encoding_format: "base64" gives little-endian float32 numbers in base64.
-            normalize: See ``embed``; what ``dimensions`` leaves is scaled.
-
-        Returns:
-            OpenAI's embedding object.
-
-        Raises:
-            InvalidArgumentError: There is no text, or an argument is out of range.
-        """
+        """Embed texts; see ``Llama.create_embedding``."""
         if encoding_format not in ("float", "base64"):
             raise InvalidArgumentError(
                 f'encoding_format={encoding_format!r} must be "float" or "base64"'
@@ -122,26 +107,7 @@ class Embeddings:
         truncate: bool = True,
         return_count: bool = False,
     ) -> Any:
-        """Embed a text or a list of texts.
-
-        Many texts are computed in one batch. A model that generates can embed too, at the same
-        time: it gets a second context when it first does.
-
-        Args:
-            input: A text, a list of token ids, or a list of either.
-            normalize: True scales to Euclidean length 1; a number is llama.cpp's
-                ``--embd-normalize``.
-            truncate: Whether to cut texts that are too long, rather than raise.
-            return_count: Whether to return the number of tokens too.
-
-        Returns:
-            A list of floats per text, of lists per token where the model does not pool; for a
-            single text that alone. With ``return_count`` a tuple of it and the number of those
-            that were not cut off.
-
-        Raises:
-            InvalidArgumentError: There is no text, or one is too long.
-        """
+        """Embed a text or a list of texts; see ``Llama.embed``."""
         prompts, is_single = self._embedding_prompts(input)
         rows, count = self._embed(prompts, truncate=truncate)
         lists = [normalized(row, normalize).tolist() for row in rows]
@@ -157,23 +123,7 @@ class Embeddings:
         return_documents: bool = False,
         truncate: bool = True,
     ) -> RerankResponse:
-        """Order documents by how well they answer a query.
-
-        Args:
-            query: The query.
-            documents: At least one.
-            top_n: Only so many of the best; None: all.
-            return_documents: Whether the results have the documents' texts.
-            truncate: Whether to cut pairs that are too long, rather than raise.
-
-        Returns:
-            ``model``, ``results`` and ``usage``. Each result has the ``index`` of a document, and
-            its ``relevance_score``, which is what the model gives: compare it with others of the
-            same model only. The best comes first.
-
-        Raises:
-            InvalidArgumentError: The model does not rank, or there is no document.
-        """
+        """Order documents by how well they answer a query; see ``Llama.rerank``."""
         embedder = self._ranker()
         if not isinstance(query, str):
             raise InvalidArgumentError(f"query={query!r} must be a text")
@@ -201,18 +151,7 @@ class Embeddings:
         )
 
     def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
-        """Score the labels of a classifier.
-
-        Args:
-            input: A text, a list of token ids, or a list of either.
-
-        Returns:
-            For each text a dict from label to score, the likeliest first; for a single text that
-            alone. The scores are what the model gives; labels without names are numbered.
-
-        Raises:
-            InvalidArgumentError: The model does not classify, or there is no text.
-        """
+        """Score the labels of a classifier; see ``Llama.classify``."""
         embedder = self._ranker()
         prompts, is_single = self._embedding_prompts(input)
         rows, _ = self._embed(prompts, truncate=True, embedder=embedder)

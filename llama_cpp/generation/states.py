@@ -39,11 +39,7 @@ class States:
         self._defaults = defaults
 
     def save(self) -> LlamaState:
-        """Copy what sequence 0 holds.
-
-        Raises:
-            BusyError: A completion uses the sequence.
-        """
+        """Copy what sequence 0 holds; see ``Llama.save_state``."""
         sequence, slot = self._sequence, self._engine.slots[0]
         with sequence.held():
             state = state_of(self._context, slot, self._fingerprints.of(slot.spans))
@@ -52,46 +48,18 @@ class States:
         return state
 
     def load(self, state: LlamaState) -> None:
-        """Let sequence 0 hold what ``save_state`` copied.
-
-        Args:
-            state: Of this model, or of another ``Llama`` of the same file and parameters.
-
-        Raises:
-            StateError: It is damaged, or of another model; if only the engine notices that,
-                sequence 0 is empty then.
-            BusyError: A completion uses the sequence.
-        """
+        """Let sequence 0 hold what ``save_state`` copied; see ``Llama.load_state``."""
         tokens, spans = self._checked_state(state)
         sequence = self._sequence
         with sequence.held():
             self._put(state, tokens, spans)
 
     def save_file(self, path: str | os.PathLike[str]) -> None:
-        """Write what sequence 0 holds to a file, for ``load_session``, in another process too.
-
-        A file that was there is replaced when the new one is complete, and not before.
-
-        Args:
-            path: Of the file.
-
-        Raises:
-            StateError: It cannot be written.
-            BusyError: A completion uses the sequence.
-        """
+        """Write what sequence 0 holds to a file, for ``load_session``, in another process too; see ``Llama.save_session``."""
         write_file(path, self.save().to_bytes())
 
     def load_file(self, path: str | os.PathLike[str]) -> None:
-        """Let sequence 0 hold what ``save_session`` wrote.
-
-        Args:
-            path: Of the file.
-
-        Raises:
-            StateError: The file is damaged, no session, or of another model: the sequence is as
-                it was before.
-            BusyError: A completion uses the sequence.
-        """
+        """Let sequence 0 hold what ``save_session`` wrote; see ``Llama.load_session``."""
         state = LlamaState.from_bytes(read_file(path))
         tokens, spans = self._checked_state(state)
         sequence, slot = self._sequence, self._engine.slots[0]

@@ -46,21 +46,7 @@ class ModelAdapters:
         self._loaded = dict(loaded)
 
     def load(self, name: str, path: Path) -> None:
-        """Load a LoRA adapter.
-
-        Calls with different adapters are decoded in different steps, in turn. An activated LoRA
-        (aLoRA) counts from the place on where a prompt has its invocation: what comes before is
-        shared with calls without it.
-
-        Args:
-            name: What calls say.
-            path: A GGUF file.
-
-        Raises:
-            ModelLoadError: The file is no adapter, or one for another model.
-            InvalidArgumentError: There is one of that name.
-            ClosedError: The model is closed.
-        """
+        """Load a LoRA adapter; see ``Llama.load_lora``."""
         self._engine.check_open()
         if not isinstance(name, str) or not name:
             raise InvalidArgumentError(f"name={name!r} must be a text, for lora={{name: scale}}")
@@ -72,14 +58,7 @@ class ModelAdapters:
         self._loaded[name] = LoraAdapter(self._engine.context.model, path)
 
     def unload(self, name: str) -> None:
-        """Free a LoRA adapter. Calls that use it end with ``ClosedError``.
-
-        Args:
-            name: That of ``load_lora``.
-
-        Raises:
-            InvalidArgumentError: There is none of that name.
-        """
+        """Free a LoRA adapter. Calls that use it end with ``ClosedError``; see ``Llama.unload_lora``."""
         self._adapter(name)
         if any(adapter is self._loaded[name] for adapter, _ in self._engine.adapters.default):
             raise InvalidArgumentError(
@@ -95,22 +74,7 @@ class ModelAdapters:
         first_layer: int = 1,
         last_layer: int | None = None,
     ) -> None:
-        """Add control vectors to the hidden states from now on.
-
-        What the sequences hold was computed without, and is forgotten.
-
-        Args:
-            vectors: A GGUF file as llama.cpp's cvector-generator writes it, or several with their
-                scales, which are added up; None for none.
-            first_layer: The first layer that they count in.
-            last_layer: The last one, included; None for the last that there is.
-
-        Raises:
-            ModelLoadError: A file holds no control vector.
-            InvalidArgumentError: It does not fit the model, or the layers are not in it.
-            BusyError: Texts are being generated.
-            ClosedError: The model is closed.
-        """
+        """Add control vectors to the hidden states from now on; see ``Llama.set_control_vector``."""
         self._engine.check_open()
         vector, digest = None, b""
         if vectors is not None:
