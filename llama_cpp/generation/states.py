@@ -55,7 +55,7 @@ class States:
             self._put(state, tokens, spans)
 
     def save_file(self, path: str | os.PathLike[str]) -> None:
-        """Write what sequence 0 holds to a file, for ``load_session``, in another process too; see ``Llama.save_session``."""
+        """Write what sequence 0 holds to a file; see ``Llama.save_session``."""
         write_file(path, self.save().to_bytes())
 
     def load_file(self, path: str | os.PathLike[str]) -> None:

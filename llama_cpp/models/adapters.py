@@ -58,7 +58,7 @@ class ModelAdapters:
         self._loaded[name] = LoraAdapter(self._engine.context.model, path)
 
     def unload(self, name: str) -> None:
-        """Free a LoRA adapter. Calls that use it end with ``ClosedError``; see ``Llama.unload_lora``."""
+        """Free a LoRA adapter; see ``Llama.unload_lora``."""
         self._adapter(name)
         if any(adapter is self._loaded[name] for adapter, _ in self._engine.adapters.default):
             raise InvalidArgumentError(
@@ -74,7 +74,7 @@ class ModelAdapters:
         first_layer: int = 1,
         last_layer: int | None = None,
     ) -> None:
-        """Add control vectors to the hidden states from now on; see ``Llama.set_control_vector``."""
+        """Add control vectors to the hidden states; see ``Llama.set_control_vector``."""
         self._engine.check_open()
         vector, digest = None, b""
         if vectors is not None:
