@@ -36,6 +36,10 @@ class LlamaState:
             state then.
     """
 
+    # States that llama-cpp-python has pickled have neither.
+    model: bytes = b""
+    checkpoints: tuple[tuple[int, bytes], ...] = ()
+
     def __init__(
         self,
         input_ids: npt.NDArray[np.intc],
