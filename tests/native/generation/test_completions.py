@@ -74,6 +74,15 @@ def test_without_a_limit_the_context_is_filled(llm: Llama, max_tokens: int | Non
     assert answer["choices"][0]["finish_reason"] == "length"
 
 
+@pytest.mark.parametrize("stop", [[""], "", ["", ""], None, []])
+def test_empty_stop_texts_do_not_count(llm: Llama, stop: Any) -> None:
+    whole = complete(llm, PROMPT, max_tokens=40)
+    answer = complete(llm, PROMPT, max_tokens=40, stop=stop)
+    assert answer["choices"] == whole["choices"]
+    beside = complete(llm, PROMPT, max_tokens=40, stop=["", whole["choices"][0]["text"][10:14]])
+    assert beside["choices"][0]["finish_reason"] == "stop"
+
+
 def test_a_stop_text_ends_the_text_before_it(llm: Llama) -> None:
     whole = text_of(llm, PROMPT, max_tokens=40)
     stop = whole[10:14]

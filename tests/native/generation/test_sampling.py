@@ -92,6 +92,15 @@ def test_setting_the_seed_begins_the_same_row_of_texts_again(llm: Llama) -> None
     llm.set_seed(-1)
 
 
+@pytest.mark.parametrize("temperature", [-1, -0.01])
+def test_a_negative_temperature_draws_from_the_plain_probabilities(
+    llm: Llama, temperature: float
+) -> None:
+    cuts: dict[str, Any] = {"top_k": 1, "top_p": 0.1, "min_p": 0.9}
+    assert sampled(llm, temperature=temperature, **cuts) == sampled(llm, **OPEN)
+    assert sampled(llm, temperature=temperature, **cuts) != sampled(llm, temperature=1.0, **cuts)
+
+
 def test_a_stream_draws_what_the_whole_draws(llm: Llama) -> None:
     chunks: Any = llm(PROMPT, max_tokens=12, ignore_eos=True, seed=3, stream=True, **OPEN)
     assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == sampled(llm, **OPEN)
@@ -104,6 +113,9 @@ CHAINS: list[tuple[dict[str, Any], list[str]]] = [
     (OPEN, ["dist"]),
     ({"temperature": 0}, ["greedy"]),
     ({"temperature": 0, "top_k": 5, "repeat_penalty": 1.1}, ["penalties", "greedy"]),
+    ({"temperature": -1}, ["dist"]),
+    ({"temperature": -1, "mirostat_mode": 2, "repeat_penalty": 1.1}, ["penalties", "dist"]),
+    ({"temperature": -1, "adaptive_target": 0.3, "dynatemp_range": 0.5}, ["dist"]),
     ({**OPEN, "temperature": 0.5}, ["temp", "dist"]),
     ({**OPEN, "dynatemp_range": 0.5}, ["temp-ext", "dist"]),
     ({**OPEN, "top_k": 10**6}, ["dist"]),
