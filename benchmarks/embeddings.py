@@ -19,7 +19,7 @@ from typing import Any
 from llama_cpp import Llama
 from llama_cpp.embeddings.batches import packed
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "kits"))
 from zoo_encoders import BertSize, write_bert
 
 WORDS = (

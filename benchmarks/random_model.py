@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 # The tiny random models of the tests serve here too; the tests are no package to import from.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "kits"))
 
 from zoo import write_llama
 from zoo_vocab import Vocab, upstream_vocab
