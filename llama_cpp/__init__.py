@@ -114,6 +114,10 @@ _MODULES = {
     "set_verbose": "_logger",
     "suppress_stdout_stderr": "_utils",
 }
+_PUBLIC_MODULES = """
+    errors gguf handles llama_cache llama_chat_format llama_cpp llama_grammar llama_speculative
+    llama_tokenizer llama_types models mtmd_cpp server
+""".split()
 
 
 def __getattr__(name: str) -> Any:
@@ -132,9 +136,9 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    # What a person types a tab for: not how this module finds it.
-    public = {name for name in _submodules() if not name.startswith("_")}
-    return sorted({"__version__", *_MODULES, *public, *_import("llama_cpp").__getattr__("__all__")})
+    # What a person types a tab for: not how this module finds it, nor the folders behind `Llama`.
+    raw = _import("llama_cpp").__getattr__("__all__")
+    return sorted({"__version__", *_MODULES, *_PUBLIC_MODULES, *raw})
 
 
 def _import(module: str) -> Any:

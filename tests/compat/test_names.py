@@ -73,6 +73,7 @@ def test_dir_is_what_a_person_wants_to_see() -> None:
     }
     assert [name for name in shown if name.startswith("_")] == ["__version__"]
     assert {"Any", "annotations", "functools", "importlib", "os", "np"}.isdisjoint(shown)
+    assert {"assembly", "compat", "engine", "native", "validation"}.isdisjoint(shown)
     assert set(llama_cpp.__all__) <= {*shown}
 
 
