@@ -19,9 +19,9 @@ from .state import LlamaState
 
 _LOGGER = logging.getLogger("llama_cpp")
 
-_WORTH = 16
+_MIN_TOKENS_SAVED = 16
 """Fewer tokens than that are computed sooner than a state is found and copied."""
-_PACE = 32
+_TOKENS_COPIED_PER_COMPUTED = 32
 """So many tokens of a state are copied while one is computed, or more."""
 
 
@@ -119,7 +119,7 @@ class StateExchange:
 
     def _copy(self, cache: Any, slot: Slot, tokens: list[int]) -> None:
         # What was shifted is not what a prompt would give, and an image may end in between.
-        if not _WORTH <= len(tokens) <= slot.n_exact or slot.short_end[0] == len(tokens):
+        if not _MIN_TOKENS_SAVED <= len(tokens) <= slot.n_exact or slot.short_end[0] == len(tokens):
             return
         spans = slot.spans
         model = self._fingerprint(spans)
@@ -153,15 +153,17 @@ class StateExchange:
         wanted = prompt[:-1]  # the last one is computed in any case: its logits are wanted
         sequences = self._engine.sequences
         held = max(sequences.reach(slot, slot.shared(wanted, spans)) for slot in self._engine.slots)
-        if len(wanted) - held < _WORTH:
+        if len(wanted) - held < _MIN_TOKENS_SAVED:
             return
         model = self._fingerprint(spans)
         states = [state for _, state in tuple(self._copies)]
         best = max((self._usable(state, wanted, model) for state in states), default=0)
-        states += self._find(cache, wanted, model, max(best, held) + _WORTH)
+        states += self._find(cache, wanted, model, max(best, held) + _MIN_TOKENS_SAVED)
         found = max(states, key=lambda state: self._usable(state, wanted, model), default=None)
         usable = self._usable(found, wanted, model) if found is not None else 0
-        if found is not None and usable - held >= max(_WORTH, found.n_tokens // _PACE):
+        if found is not None and usable - held >= max(
+            _MIN_TOKENS_SAVED, found.n_tokens // _TOKENS_COPIED_PER_COMPUTED
+        ):
             self._engine.restored.add(
                 prompt,
                 spans,

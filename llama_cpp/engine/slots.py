@@ -124,7 +124,9 @@ def place(
     best = max(slots, key=lambda slot: (shared[slot.id], slot.request is None, slot.last_used))
     n_shared = shared[best.id]
     for slot in slots:
-        enough = max(n_shared, 1) if patient else 2 * n_shared + _WORTH  # BOS is in all
+        enough = (
+            max(n_shared, 1) if patient else 2 * n_shared + _TOKENS_WORTH_WAITING
+        )  # BOS is in all
         if slot.coming(wanted, spans) > enough:
             return None
     if n_shared == 0:
@@ -135,5 +137,5 @@ def place(
     return Placement(oldest, best, n_shared)
 
 
-_WORTH = 32
+_TOKENS_WORTH_WAITING = 32
 """So many tokens are worth waiting for."""

@@ -94,6 +94,9 @@ class Sampling(Body):
     dry_penalty_last_n: Integer | None = Field(None, ge=-1)
     dry_sequence_breakers: list[str] | None = Field(None, max_length=64)
     penalty_last_n: Integer | None = Field(None, ge=-1)
+    adaptive_target: Number | None = Field(None, le=1)
+    adaptive_decay: Number | None = Field(None, ge=0, le=0.99)
+    min_keep: Count | None = None
     ignore_eos: bool | None = None
     samplers: list[str] | None = Field(None, max_length=64)
     seed: Seed | None = None

@@ -16,10 +16,12 @@ from server_kit import MODEL, serving
 
 from llama_cpp.errors import InvalidArgumentError
 from llama_cpp.models.params import ContextParams, ModelParams, arguments_of
+from llama_cpp.sampling.params import NAMES
 from llama_cpp.server import cli
 from llama_cpp.server.app import create_app
 from llama_cpp.server.loading import add_rpc_servers, overrides
 from llama_cpp.server.settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
+from llama_cpp.server.types import Sampling
 
 
 def parsed(*flags: str) -> Settings:
@@ -321,3 +323,7 @@ def test_every_parameter_of_model_and_context_is_a_setting() -> None:
             field = ModelSettings.model_fields[name]
             assert field.default == OWN_DEFAULTS.get(name, default), name
             assert field.description
+
+
+def test_every_sampling_parameter_is_one_of_requests() -> None:
+    assert set(Sampling.model_fields) >= NAMES
