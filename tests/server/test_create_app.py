@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,15 @@ def application(**settings: Any) -> FastAPI:
     return create_app(settings=Settings(model=tinychat(), **SMALL, **settings))
 
 
-async def proxied() -> Llama:
-    async for proxy in get_llama_proxy():
-        return proxy()
-    raise AssertionError
+def proxied() -> Llama:
+    async def given() -> Llama:
+        async for proxy in get_llama_proxy():
+            return proxy()
+        raise AssertionError
+
+    # On a thread of its own: that of the tests may have a browser's loop.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, given()).result()
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +60,14 @@ def test_one_model_answers_whatever_it_is_called(client: TestClient, name: str) 
 
 def test_the_proxy_gives_the_applications_own_model() -> None:
     app = application(model_alias="mine")
-    llama = asyncio.run(proxied())
+    llama = proxied()
 
     def handler(**arguments: Any) -> Any:
         raise LookupError("asked")
 
     llama.chat_format = "chatml"
     with TestClient(app) as client:
-        assert asyncio.run(proxied()) is llama
+        assert proxied() is llama
         assert client.get("/v1/models").json()["data"][0]["meta"]["loaded"]
         body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
         assert client.post("/v1/chat/completions", json=body).status_code == 200
