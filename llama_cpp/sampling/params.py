@@ -18,7 +18,7 @@ SAMPLERS = (
 )  # fmt: skip
 """What ``SamplingParams.samplers`` may name, as llama.cpp's ``--samplers`` does."""
 
-DEFAULT_ORDER = SAMPLERS[:9]
+DEFAULT_ORDER = tuple(name for name in SAMPLERS if name not in ("infill", "adaptive_p"))
 """llama-cpp-python's order, with the samplers that it lacks where llama.cpp has them."""
 
 RANDOM_SEED = 2**32 - 1

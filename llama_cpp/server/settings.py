@@ -125,7 +125,7 @@ class ModelSettings(BaseSettings):
     )
     hf_model_repo_id: str | None = Field(None, description="Download the model from this repo.")
     draft_model: str | None = Field(
-        None, description='A draft model: a path, "ngram", or "prompt-lookup-decoding".'
+        None, description='A draft model: a path, "mtp", "ngram", or "prompt-lookup-decoding".'
     )
     draft_model_num_pred_tokens: int = Field(10, ge=1, description="Tokens to guess.")
     type_k: int | str | None = Field(

@@ -1,4 +1,4 @@
-"""A small model that guesses for a large one with the same vocabulary."""
+"""From what callers give as a draft model to a drafter; small models that guess for large ones."""
 
 from __future__ import annotations
 
