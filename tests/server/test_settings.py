@@ -268,8 +268,9 @@ def test_browsers_are_told_to_be_careful() -> None:
             assert "access-control-allow-origin" not in headers
         assert "frame-ancestors 'none'" in server.get("/").headers["content-security-policy"]
         # A page of another site whose name leads to this machine.
-        rebound = server.get("/v1/models", headers={"Host": "evil.example:8000"})
-        assert rebound.status_code == 403
+        for forged in ({}, {"X-Forwarded-For": "testclient"}):
+            rebound = {"Host": "evil.example:8000", **forged}
+            assert server.get("/v1/models", headers=rebound).status_code == 403
         for name in ("localhost:1", "LocalHost", "[::1]:5"):
             assert server.get("/v1/models", headers={"Host": name}).status_code == 200
         preflight = server.client.options(
