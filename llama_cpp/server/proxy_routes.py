@@ -20,7 +20,7 @@ from ..errors import InvalidArgumentError
 from ..llama import Llama
 from .arguments import chatting, completing, generating
 from .encoding import JSONAnswer, encoded, event
-from .errors import RequestError, install
+from .errors import RequestError, install, route_path
 from .middleware import is_known
 from .model import LlamaProxy
 from .settings import ModelSettings, ServerSettings
@@ -276,6 +276,7 @@ class OverriddenProxy:
     def __init__(self, app: ASGIApp, application: FastAPI) -> None:
         self._app = app
         self._application = application
+        self._paths = {route.path for route in router.routes if isinstance(route, APIRoute)}
         self._routes = FastAPI()
         self._routes.include_router(router)
         install(self._routes)
@@ -283,8 +284,8 @@ class OverriddenProxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request."""
         overrides = self._application.dependency_overrides
-        paths = {route.path for route in router.routes if isinstance(route, APIRoute)}
-        if get_llama_proxy not in overrides or scope.get("path") not in paths:
+        is_ours = scope["type"] == "http" and route_path(scope) in self._paths
+        if get_llama_proxy not in overrides or not is_ours:
             await self._app(scope, receive, send)
             return
         self._routes.dependency_overrides = overrides

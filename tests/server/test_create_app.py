@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from llama_cpp.errors import ModelNotFoundError
@@ -74,32 +76,39 @@ def test_the_proxy_gives_the_applications_own_model() -> None:
     assert llama._model.handle.closed
 
 
+class Double:
+    def create_completion(self, **arguments: Any) -> Any:
+        return {"choices": [{"text": f"double of {arguments['prompt']}"}]}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["double"])
+
+    def __call__(self, model: str | None = None) -> Any:
+        return self
+
+
+async def double() -> AsyncIterator[Double]:
+    yield Double()
+
+
 def test_a_proxy_that_is_overridden_answers() -> None:
-    app, asked = application(), []
-
-    class Double:
-        def create_completion(self, **arguments: Any) -> Any:
-            asked.append(arguments["prompt"])
-            return {"choices": [{"text": "of the double"}]}
-
-        def __iter__(self) -> Iterator[str]:
-            return iter(["double"])
-
-        def __call__(self, model: str | None = None) -> Any:
-            return self
-
-    async def mine() -> AsyncIterator[Double]:
-        yield Double()
-
+    app = application()
     with TestClient(app) as client:
-        app.dependency_overrides[get_llama_proxy] = mine
+        app.dependency_overrides[get_llama_proxy] = double
         answer = client.post("/v1/completions", json={"prompt": "x"})
-        assert answer.json() == {"choices": [{"text": "of the double"}]}
+        assert answer.json() == {"choices": [{"text": "double of x"}]}
         assert [each["id"] for each in client.get("/v1/models").json()["data"]] == ["double"]
         assert client.get("/health").status_code == 200
         app.dependency_overrides.clear()
         assert client.post("/v1/completions", json={"prompt": "x"}).json()["usage"]
-    assert asked == ["x"]
+
+
+def test_an_application_may_be_mounted_in_another() -> None:
+    app = application()
+    client = TestClient(Starlette(routes=[Mount("/llm", app=app)]))
+    assert [each["id"] for each in client.get("/llm/v1/models").json()["data"]] == ["tinychat.gguf"]
+    app.dependency_overrides[get_llama_proxy] = double
+    assert [each["id"] for each in client.get("/llm/v1/models").json()["data"]] == ["double"]
 
 
 def test_a_file_of_the_environment_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
