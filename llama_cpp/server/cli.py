@@ -9,6 +9,7 @@ import os
 import sys
 import types
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -64,19 +65,18 @@ def add_args_from_model(parser: argparse.ArgumentParser, model: type[BaseModel])
     """
     for name, field in model.model_fields.items():
         options = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
-        if any(option in parser._option_string_actions for option in options):
-            continue
         kind = _scalar(field.annotation)
-        parser.add_argument(
-            *options,
-            dest=name,
-            type=_flag if kind is bool else kind,
-            nargs="*" if _is_list(field.annotation) else ("?" if kind is bool else None),
-            const=True if kind is bool else None,
-            default=argparse.SUPPRESS,
-            help=_help(field).replace("%", "%%"),
-            metavar="JSON" if kind is json.loads else kind.__name__.upper(),
-        )
+        with suppress(argparse.ArgumentError):  # it has a flag of that name
+            parser.add_argument(
+                *options,
+                dest=name,
+                type=_flag if kind is bool else kind,
+                nargs="*" if _is_list(field.annotation) else ("?" if kind is bool else None),
+                const=True if kind is bool else None,
+                default=argparse.SUPPRESS,
+                help=_help(field).replace("%", "%%"),
+                metavar="JSON" if kind is json.loads else kind.__name__.upper(),
+            )
 
 
 def parse_model_from_args(model: type[BaseModel], args: argparse.Namespace) -> Any:

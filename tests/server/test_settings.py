@@ -49,6 +49,14 @@ def test_every_setting_is_a_flag() -> None:
     assert settings.interrupt_requests
 
 
+def test_flags_that_a_parser_has_are_left_alone() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--n-ctx", type=float, default=1.5)
+    cli.add_args_from_model(parser, Settings)
+    given = parser.parse_args(["--n_batch", "7"])
+    assert (given.n_ctx, given.n_batch) == (1.5, 7)
+
+
 def test_environment_variables_tell_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL", "from-environment.gguf")
     monkeypatch.setenv("N_CTX", "777")
