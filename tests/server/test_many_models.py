@@ -113,28 +113,6 @@ def test_a_client_that_does_not_wait_for_a_load_starts_no_other(zoo: Zoo) -> Non
         assert registry.runners["late"].n_active == 0
 
 
-def test_rerank_and_embeddings(zoo: Zoo) -> None:
-    ranker = {"model": str(zoo.reranker), "model_alias": "rank", "n_ctx": 64}
-    bert = {"model": str(zoo.bert), "model_alias": "bert", "n_ctx": 64}
-    with serving(ranker, bert) as server:
-        documents = ["a bear", {"text": "hi"}, "the giant panda is a bear"]
-        body = {"query": "what is a panda?", "documents": documents, "model": "rank"}
-        answer = server.post("/v1/rerank", body).json()
-        assert sorted(each["index"] for each in answer["results"]) == [0, 1, 2]
-        scores = [each["relevance_score"] for each in answer["results"]]
-        assert scores == sorted(scores, reverse=True)
-        assert len(server.post("/v1/rerank", {**body, "top_n": 1}).json()["results"]) == 1
-        # Texts of unequal length in one batch have the vectors of each alone.
-        texts = ["a", "a longer text that has more tokens", "b c"]
-        together = server.post("/v1/embeddings", {"input": texts, "model": "bert"}).json()["data"]
-        for text, row in zip(texts, together, strict=True):
-            alone = server.post("/v1/embeddings", {"input": text, "model": "bert"}).json()
-            assert row["embedding"] == pytest.approx(alone["data"][0]["embedding"], abs=1e-4)
-        wrong = server.post("/v1/rerank", {**body, "model": "bert"})
-        assert wrong.status_code == 400
-        assert server.post("/v1/completions", {"prompt": "x", "model": "bert"}).status_code == 400
-
-
 def test_adapters_by_name(zoo: Zoo, tmp_path: Path) -> None:
     path = str(write_lora(tmp_path / "lora.gguf"))
     with serving(small(zoo.llama, "tiny", lora_adapters={"mine": path})) as server:
@@ -143,20 +121,6 @@ def test_adapters_by_name(zoo: Zoo, tmp_path: Path) -> None:
         adapted = server.post("/v1/completions", {**body, "lora": {"mine": 1.0}}).json()["choices"]
         assert plain != adapted
         assert server.post("/v1/completions", body).json()["choices"] == plain
-
-
-def test_tokens(zoo: Zoo) -> None:
-    with serving() as server:
-        tokens = server.post("/extras/tokenize", {"input": "Hello you"}).json()["tokens"]
-        count = server.post("/extras/tokenize/count", {"input": "Hello you"}).json()["count"]
-        assert len(tokens) == count > 1
-        text = server.post("/extras/detokenize", {"tokens": tokens}).json()["text"]
-        assert text.strip() == "Hello you"
-        body = {"content": "Hello you", "add_special": True, "with_pieces": True}
-        pieces = server.post("/tokenize", body).json()["tokens"]
-        assert [piece["id"] for piece in pieces] == tokens
-        joined = server.post("/detokenize", {"tokens": tokens}).json()["content"]
-        assert joined == text
 
 
 def test_states_are_cached() -> None:

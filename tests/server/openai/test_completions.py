@@ -196,15 +196,3 @@ def test_calls_that_are_cut_off_are_told_in_every_shape(
         cut_off = response["status"] == "incomplete"
         statuses = {item["status"] for item in response["output"][-1:]}
         assert statuses <= {"incomplete" if cut_off else "completed"}
-
-
-def test_metrics_tell_what_was_done(server: RunningServer) -> None:
-    def value(name: str) -> float:
-        lines = server.get("/metrics").text.splitlines()
-        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
-
-    before = value("llamacpp:tokens_predicted_total")
-    complete(server, max_tokens=50, ignore_eos=True, prompt="Once upon a time")
-    assert value("llamacpp:tokens_predicted_total") == before + 50
-    assert value("llamacpp:predicted_tokens_seconds") < 50_000
-    assert value("llamacpp:time_to_first_token_seconds_count") >= 1
