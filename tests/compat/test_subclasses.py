@@ -8,6 +8,7 @@ import itertools
 import json
 import pickle
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,12 @@ def test_a_subclass_has_attributes_of_its_own(llm: Recording) -> None:
 
 
 def test_a_subclass_is_shared_with_asyncio(llm: Recording, plain: Llama) -> None:
-    answer: Any = asyncio.run(AsyncLlama(llm).create_completion(PROMPT, max_tokens=12, **GREEDY))
+    async def work() -> Any:
+        return await AsyncLlama(llm).create_completion(PROMPT, max_tokens=12, **GREEDY)
+
+    # On a thread of its own: that of the tests may have a browser's loop.
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(asyncio.run, work()).result()
     assert answer["choices"][0]["text"] == text_of(plain, PROMPT)
 
 
