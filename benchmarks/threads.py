@@ -23,9 +23,9 @@ from plot import plot_file, save_bars
 
 from llama_cpp import llama_cpp as raw
 from llama_cpp.handles import Context, Model
-from llama_cpp.handles.threadpool import POLL, Threadpool
+from llama_cpp.handles.threadpool import Threadpool
 from llama_cpp.llama import Llama
-from llama_cpp.native.threads import usable_cores
+from llama_cpp.native.threads import POLL, usable_cores
 
 N_TOKENS = 200
 ROUNDS = 5

@@ -16,6 +16,7 @@ from ._logger import set_verbose
 from .compat.names import find
 from .errors import VocabularyOnlyError
 from .llama_tokenizer import LlamaTokenizer
+from .native.threads import POLL
 
 # What works on a model is imported when one is opened: it takes five times as long as the rest.
 if TYPE_CHECKING:
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
     from .sampling.hooks import StoppingCriteria as StoppingCriteria
     from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList
     from .sampling.options import FurtherSamplingOptions
-
-_POLL = 50
 
 
 def __getattr__(name: str) -> Any:
@@ -198,7 +197,7 @@ class Llama:
         verbose: bool = True,
         n_parallel: int = 1,
         context_shift: bool = False,
-        poll: int = _POLL,
+        poll: int = POLL,
         chat_template: str | os.PathLike[str] | None = None,
         progress: bool | Callable[[float], bool | None] = False,
         memory_limit: int | None = None,

@@ -153,9 +153,10 @@ class Chats:
             params: How to answer them.
             stream: Whether in parts.
         """
-        assert self.handler is not None
+        handler = self.handler
+        assert handler is not None
         arguments = handler_arguments(params)
-        return self.handler(llama=llama, messages=messages, stream=stream, **arguments)
+        return handler(llama=llama, messages=messages, stream=stream, **arguments)
 
     def answer(
         self, messages: Messages, params: ChatParams, renderer: Renderer | None, *, stream: bool

@@ -80,7 +80,7 @@ class ChatParams:
             InvalidArgumentError: A value is out of range, or they contradict each other.
         """
         check_names(options, ChatOptions.__annotations__)
-        options.setdefault("temperature", TEMPERATURE)
+        options = {"temperature": TEMPERATURE, **options}
         n_tokens = options.get("max_completion_tokens")
         return cls(
             sampling_of(options),

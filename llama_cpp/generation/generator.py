@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as GeneratorType
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..cache.prompt_cache import PromptCache
@@ -126,7 +126,7 @@ class Run:
             for copy in range(options.n):
                 text = texts[number] if texts else ""
                 seed = (params.seed + copy) % (2**32 - 1)
-                own = replace(params, seed=seed) if copy else params
+                own = params.with_seed(seed) if copy else params
                 self._add(generator, prompt, text, own)
         try:
             self._call: Call = self._engine.submit([choice.request for choice in self.choices])

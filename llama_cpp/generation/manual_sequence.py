@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..constraints.gbnf import LlamaGrammar
+from ..constraints.grammar_sampler import grammar_sampler
 from ..engine import Engine
 from ..engine.adapter_spans import agreement, continued, spans_of
 from ..engine.slots import shared_prefix
 from ..errors import BusyError, ContextWindowError, InvalidArgumentError
-from ..handles import Batch, Context, samplers
+from ..handles import Batch, Context
 from ..handles.token_sampler import TokenSampler
 from ..sampling.chain import token_sampler
 from ..sampling.hooks import LogitsProcessorList, StoppingCriteriaList
@@ -202,9 +203,7 @@ class ManualSequence:
             history: The tokens before; None takes those of the sequence.
         """
         model = self._context.model
-        rules = None
-        if grammar is not None:
-            rules = samplers.grammar(model.vocab, grammar.rules, grammar.root)
+        rules = None if grammar is None else grammar_sampler(model, grammar)
         tokens = self.tokens if history is None else history
         return token_sampler(params, model, grammar=rules, history=tokens)
 

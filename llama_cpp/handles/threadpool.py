@@ -7,12 +7,9 @@ import os
 from typing import Any
 
 from .. import llama_cpp as raw
+from ..native.threads import POLL
 from ..validation import native_arguments as checks
 from .base import Handle
-
-POLL = 50
-"""ggml's default: how eagerly an idle worker looks for work, 0 (sleep at once) to 100 (spin).
-benchmarks/threads.py measures it."""
 
 
 class Threadpool(Handle):

@@ -11,7 +11,7 @@ from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelLoadError
 from ..gguf.kv_overrides import override_array
 from ..handles import Context, Model
-from ..handles.threadpool import POLL
+from ..native.threads import POLL
 from ..validation.numbers import integer
 
 N_GPU_LAYERS_ALL = 0x7FFFFFFF

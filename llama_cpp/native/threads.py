@@ -1,10 +1,14 @@
-"""How many threads a decode should use on this machine."""
+"""Threads of a decode: how many fit on this machine, how eagerly they look for work."""
 
 from __future__ import annotations
 
 import functools
 import os
 from pathlib import Path
+
+POLL = 50
+"""ggml's default: how eagerly an idle worker looks for work, 0 (sleep at once) to 100 (spin).
+benchmarks/threads.py measures it."""
 
 _CGROUP_V2_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"

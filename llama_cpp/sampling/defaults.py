@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidArgumentError
@@ -54,4 +53,4 @@ class SamplingDefaults:
         """Give parameters that ask for a random seed the next one."""
         if params.seed != RANDOM_SEED:
             return params
-        return replace(params, seed=self._seeds.randrange(RANDOM_SEED))
+        return params.with_seed(self._seeds.randrange(RANDOM_SEED))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import operator
 from collections.abc import Mapping
@@ -160,6 +161,12 @@ class SamplingParams:
             if name not in WITHOUT_EFFECT and (name, value) not in _LEFT_OUT
         }
         return cls(**given)  # type: ignore[arg-type]  # checked by __post_init__
+
+    def with_seed(self, seed: int) -> SamplingParams:
+        """The same with another seed; the rest was checked, and is not again."""
+        other = copy.copy(self)
+        other._set("seed", integer("seed", seed, 0, RANDOM_SEED))
+        return other
 
     @property
     def penalizes(self) -> bool:
