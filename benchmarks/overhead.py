@@ -40,7 +40,7 @@ class RawLoop:
         params = raw.llama_context_params.from_buffer_copy(llm.context_params)
         self._model = llm.model
         context: Any = raw.llama_init_from_model(self._model, params)
-        pool = llm._ctx.handle.threadpools[0].pointer
+        pool = llm._ctx.handle.threadpool
         raw.llama_attach_threadpool(context, pool, pool)
         chain: Any = raw.llama_sampler_chain_init(raw.llama_sampler_chain_default_params())
         samplers: Any = (

@@ -37,7 +37,7 @@ def bare_seconds(llm: Llama, n: int, n_tokens: int, turn: int) -> float:
     """``llama_decode`` alone, on a context like that of ``llm``."""
     params = raw.llama_context_params.from_buffer_copy(llm.context_params)
     context: Any = raw.llama_init_from_model(llm.model, params)
-    pool = llm._ctx.handle.threadpools[0].pointer
+    pool = llm._ctx.handle.threadpool
     raw.llama_attach_threadpool(context, pool, pool)
     prompts = [prompt(number, turn) for number in range(n)]
     size = len(prompts[0])

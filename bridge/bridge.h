@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ggml-cpu.h"
 #include "llama.h"
 
 #if defined(_WIN32)
@@ -31,6 +32,15 @@ BRIDGE_API void bridge_string_free(char * string);
 // A ggml_abort_callback: whether the bool that user_data points to is set. The engine asks after
 // every graph node; a Python callback there would cost more than the node.
 BRIDGE_API bool bridge_flag_is_set(void * user_data);
+
+// A pool whose threads are the process's: any number of contexts may be attached to it. Each graph takes as
+// many of n_cores as it has threads, all of them if it has more, waits in the order of asking until they are
+// free, and gives them back once it is computed. Its threads poll as eagerly as `poll` says, 0 to 100. Never
+// freed. NULL if the CPU backend lacks the patch for it.
+BRIDGE_API ggml_threadpool_t bridge_threadpool(int n_cores, uint32_t poll);
+
+// What graphs of the calling thread compute with that come without a pool; NULL for threads of their own.
+BRIDGE_API void bridge_use_threadpool(ggml_threadpool_t pool);
 
 // llama_model_save_to_file; a failure to write is an exception inside.
 BRIDGE_API void bridge_model_save(const struct llama_model * model, const char * path, char ** error);

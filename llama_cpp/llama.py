@@ -203,10 +203,11 @@ class Llama:
         memory_limit: int | None = None,
         **kwargs: Any,
     ) -> None:
+        from ._internals import LlamaContext
         from .assembly.parts import make_parts
         from .chat.templates import Templates
         from .engine.speculative.draft_model import MTP
-        from .models.loading import load_model, make_context, start_numa
+        from .models.loading import load_model, start_numa
         from .models.params import ContextParams, ModelParams, arguments_of
         from .sampling.defaults import SamplingDefaults
 
@@ -265,7 +266,9 @@ class Llama:
         if context_params is None:
             return
         self.context_params = context_params
-        self._ctx = make_context(self._model, context_params, poll=poll, verbose=verbose)
+        self._ctx = LlamaContext(
+            model=self._model, params=context_params, verbose=verbose, poll=poll
+        )
         self._parts = parts = make_parts(
             self._ctx.handle, wanted, self.tokenizer_, templates, self.sampling_defaults,
             name=self.model_path, metadata=self.metadata, chat_format=chat_format,

@@ -8,6 +8,7 @@ from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError
 from ..handles import Context
 from ..native.backend import collect_errors
+from ..native.threads import POLL
 from .batch import LlamaBatch
 from .candidate_sampling import CandidateSampling
 from .model import LlamaModel
@@ -23,6 +24,7 @@ class LlamaContext(CandidateSampling):
         model: The model.
         params: What ``llama_context_default_params()`` gives, changed or not.
         verbose: Kept for scripts; ``llama_cpp.set_verbose`` sets what is logged.
+        poll: How eagerly the threads that compute look for the next graph, 0 to 100.
 
     Raises:
         ContextError: The parameters contradict each other or the model.
@@ -32,12 +34,17 @@ class LlamaContext(CandidateSampling):
     """
 
     def __init__(
-        self, *, model: LlamaModel, params: raw.llama_context_params, verbose: bool = True
+        self,
+        *,
+        model: LlamaModel,
+        params: raw.llama_context_params,
+        verbose: bool = True,
+        poll: int = POLL,
     ) -> None:
         super().__init__(model)
         self.params = params
         self.verbose = verbose
-        self.handle = Context(model.handle, params)
+        self.handle = Context(model.handle, params, poll=poll)
 
     @staticmethod
     def default_params() -> raw.llama_context_params:

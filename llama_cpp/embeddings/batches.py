@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError
 from ..handles import Batch, Context, LoraAdapter, Model
-from ..handles.threadpool import Threadpool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,8 +51,7 @@ class Embedder:
         own.n_ctx = own.n_batch = own.n_ubatch = budget
         own.n_seq_max, own.n_outputs_max, own.n_rs_seq = n_sequences, 0, 0
         own.kv_unified = own.embeddings = True
-        self._context = Context(model, own)
-        self._context.attach_threadpools(*_pools(own.n_threads, own.n_threads_batch, poll))
+        self._context = Context(model, own, poll=poll)
         if adapters:
             self._context.set_adapters(adapters)
         self._budget, self._n_sequences = budget, n_sequences
@@ -162,8 +160,3 @@ def normalized(rows: npt.NDArray[np.float32], how: bool | int) -> npt.NDArray[np
         norms = (np.abs(rows).astype(np.float64) ** p).sum(axis=-1, keepdims=True) ** (1.0 / p)
     scaled: npt.NDArray[np.float32] = (rows / np.where(norms > 0, norms, 1)).astype(np.float32)
     return scaled
-
-
-def _pools(n_threads: int, n_threads_batch: int, poll: int) -> tuple[Threadpool, Threadpool]:
-    pools = [Threadpool(count, poll) for count in dict.fromkeys((n_threads, n_threads_batch))]
-    return pools[0], pools[-1]

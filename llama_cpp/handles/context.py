@@ -21,7 +21,7 @@ from ..errors import (
     SequenceError,
 )
 from ..native.backend import bridge, collect_errors, context_error
-from ..native.threads import usable_cores
+from ..native.threads import POLL, usable_cores
 from ..validation import native_arguments as checks
 from .adapter import ControlVector, LoraAdapter
 from .base import ExclusiveHandle
@@ -30,7 +30,7 @@ from .context_params import check_params
 from .memory import Memory
 from .model import Model
 from .state import State
-from .threadpool import Threadpool
+from .threadpool import shared_threadpool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +48,8 @@ class Context(ExclusiveHandle):
     Args:
         model: The model; it stays alive as long as the context.
         params: ``llama_context_params``; ``Context.default_params()`` by default.
+        poll: How eagerly the threads that compute look for the next graph, 0 to 100. They are the
+            process's.
 
     Raises:
         ContextError: The parameters contradict each other or the model.
@@ -56,7 +58,9 @@ class Context(ExclusiveHandle):
         ClosedError: The model is closed.
     """
 
-    def __init__(self, model: Model, params: raw.llama_context_params | None = None) -> None:
+    def __init__(
+        self, model: Model, params: raw.llama_context_params | None = None, *, poll: int = POLL
+    ) -> None:
         checks.instance(model, Model, "model")
         self.model = model
         self.params = self.default_params() if params is None else params
@@ -66,7 +70,8 @@ class Context(ExclusiveHandle):
         self.adapters: tuple[tuple[LoraAdapter, float], ...] = ()
         """The adapters that are applied, and their scales; ``set_adapters`` changes them."""
         self._encoded = False
-        self.threadpools: tuple[Threadpool, ...] = ()
+        self.poll = poll
+        self.threadpool: Any = shared_threadpool(poll)
         model_pointer = model.acquire()
         try:
             with collect_errors() as log:
@@ -76,6 +81,7 @@ class Context(ExclusiveHandle):
             super().__init__(pointer, raw.llama_free, parent=model)
         finally:
             model.release()
+        raw.llama_attach_threadpool(pointer, self.threadpool, None)
         self.n_ctx: int = raw.llama_n_ctx(pointer)
         self.n_ctx_seq: int = raw.llama_n_ctx_seq(pointer)
         self.n_batch: int = raw.llama_n_batch(pointer)
@@ -226,15 +232,6 @@ class Context(ExclusiveHandle):
     def set_causal_attn(self, causal: bool) -> None:
         """Set whether a token sees only those before it."""
         self.call(raw.llama_set_causal_attn, bool(causal))
-
-    def attach_threadpools(self, single: Threadpool, batch: Threadpool) -> None:
-        """Compute with these threads, one pool for single tokens and one for batches.
-
-        No other context may compute with them at the same time. They may be the same.
-        """
-        self.call(raw.llama_attach_threadpool, single.pointer, batch.pointer)
-        # The engine keeps their addresses.
-        self.threadpools = (single, batch)
 
     def synchronize(self) -> None:
         """Wait until all computations are done."""

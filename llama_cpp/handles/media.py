@@ -20,6 +20,7 @@ from .deep_stack import longest_run, with_stack_for
 from .media_chunk import MediaChunk, MediaChunks
 from .media_files import SECONDS_MAX, Kind, checked_media
 from .model import Model
+from .threadpool import shared_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,7 +208,8 @@ class MediaProjector(ExclusiveHandle):
         pointer = self.acquire()
         try:
             with collect_errors() as log:
-                code = raw.mtmd_encode_chunk(pointer, chunk.pointer)
+                with shared_threads():
+                    code = raw.mtmd_encode_chunk(pointer, chunk.pointer)
             if code:
                 raise DecodeError("encoding failed: see the native log", list(log), code)
             # The next chunk is encoded into the same memory.

@@ -20,8 +20,7 @@ class MtpContext(Context):
     The target's decodes keep their hidden states from now on.
 
     Args:
-        target: What decodes with the layers of the model; both compute in turn, with the same
-            threads.
+        target: What decodes with the layers of the model.
 
     Raises:
         InvalidArgumentError: The model has no such head, or the target pools its states.
@@ -39,9 +38,7 @@ class MtpContext(Context):
         params.n_rs_seq = 0
         params.embeddings = False
         params.swa_full = True
-        super().__init__(target.model, params)
-        if target.threadpools:
-            self.attach_threadpools(*target.threadpools)
+        super().__init__(target.model, params, poll=target.poll)
         give = bridge("bridge_give_hidden_states")
         target.call(give, False)
         self.call(give, True)

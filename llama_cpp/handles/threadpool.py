@@ -1,39 +1,64 @@
-"""``Threadpool``: threads that live as long as the contexts that compute with them."""
+"""The threads of the process, which everything that computes on the CPU shares.
+
+Contexts and media projectors join by themselves. So can a context of the raw API, until it is freed::
+
+    pool = shared_threadpool()
+    llama_cpp.llama_attach_threadpool(ctx, pool, pool)
+"""
 
 from __future__ import annotations
 
-import ctypes
-import os
+import functools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from .. import llama_cpp as raw
-from ..native.threads import POLL
+from ..native.backend import bridge, start_backend
+from ..native.threads import POLL, usable_cores
 from ..validation import native_arguments as checks
-from .base import Handle
+
+_logger = logging.getLogger("llama_cpp")
 
 
-class Threadpool(Handle):
-    """Worker threads for one context at a time.
+def shared_threadpool(poll: int = POLL) -> Any:
+    """Return a ``ggml_threadpool_t`` that any number of contexts may be attached to.
 
-    Without one the engine starts and joins its threads at every graph, which collapses on a
-    shared core.
+    It has no threads of its own. Each graph takes as many cores as it has threads, out of those that
+    this process may use, and threads to go with them; it waits for them in the order of asking, and
+    gives them back when it is computed, before its caller goes on.
 
     Args:
-        n_threads: How many, the calling thread included.
-        poll: 0 to 100.
+        poll: How eagerly the threads look for the next graph, 0 (sleep at once) to 100.
+
+    Returns:
+        The pool, the same one for the same ``poll``, which is never freed. None if the llama.cpp of
+        this build lacks the patch for it: then the engine starts threads for each graph.
+
+    Raises:
+        InvalidArgumentError: ``poll`` is out of range.
     """
+    return _threadpool(checks.integer("poll", poll, 0, 100))
 
-    def __init__(self, n_threads: int, poll: int = POLL) -> None:
-        checks.integer("n_threads", n_threads, 1, raw.GGML_MAX_N_THREADS)
-        checks.integer("poll", poll, 0, 100)
-        params = raw.ggml_threadpool_params_default(n_threads)
-        params.poll = poll
-        self.n_threads = n_threads
-        process = os.getpid()
 
-        def free(pointer: Any) -> None:
-            # A forked child has the pool but not its threads, and would wait for them forever.
-            if os.getpid() == process:
-                raw.ggml_threadpool_free(pointer)
+@functools.cache
+def _threadpool(poll: int) -> Any:
+    start_backend()
+    pool = bridge("bridge_threadpool")(usable_cores(), poll)
+    if pool is None:
+        _logger.warning(
+            "this build's llama.cpp lacks the patch lent-threadpools: threads are started for each "
+            "graph, which is slow"
+        )
+    return pool
 
-        super().__init__(raw.ggml_threadpool_new(ctypes.byref(params)), free)
+
+@contextmanager
+def shared_threads() -> Iterator[None]:
+    """Have what computes on this thread without a pool use the threads of the process."""
+    use = bridge("bridge_use_threadpool")
+    use(shared_threadpool())
+    try:
+        yield
+    finally:
+        use(None)

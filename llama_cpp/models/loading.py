@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .. import llama_cpp as raw
-from .._internals import LlamaContext, LlamaModel
+from .._internals import LlamaModel
 from ..gguf.progress import progress_callback
-from ..handles.threadpool import Threadpool
 from ..validation.numbers import integer
 from .fit import fit
 from .params import ContextParams, ModelParams, NativeModelParams
@@ -70,22 +69,6 @@ def load_model(
         drafts=drafts,
     )
     return LoadedModel(model, native.struct, struct)
-
-
-def make_context(
-    model: LlamaModel, params: raw.llama_context_params, *, poll: int, verbose: bool
-) -> LlamaContext:
-    """Make a context with threads that live as long as it.
-
-    Raises:
-        ContextError: The parameters contradict each other or the model.
-        OutOfMemoryError: There is no memory for it.
-    """
-    threads = (params.n_threads, params.n_threads_batch)
-    pools = [Threadpool(n_threads, poll) for n_threads in dict.fromkeys(threads)]
-    context = LlamaContext(model=model, params=params, verbose=verbose)
-    context.handle.attach_threadpools(pools[0], pools[-1])
-    return context
 
 
 def start_numa(strategy: bool | int) -> None:

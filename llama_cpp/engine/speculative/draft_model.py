@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ... import llama_cpp as raw
 from ...errors import InvalidArgumentError
 from ...handles import Batch, Context, Model, SamplerChain, Vocab, samplers
-from ...handles.threadpool import Threadpool
 from ...handles.token_sampler import TokenSampler, TopLogprobs
 from ..draft_length import LENGTH_MAX
 from ..slots import shared_prefix
@@ -85,8 +84,6 @@ class ModelDraft(LlamaDraftModel):
         own.n_batch = own.n_ubatch = params.n_ubatch
         own.n_threads, own.n_threads_batch = params.n_threads, params.n_threads_batch
         self._context = Context(model, own)
-        pool = Threadpool(own.n_threads)
-        self._context.attach_threadpools(pool, pool)
         chain = SamplerChain()
         chain.add(samplers.greedy())
         self._sampler = TokenSampler(chain, model.n_vocab, n_best=1)

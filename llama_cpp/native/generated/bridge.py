@@ -13,6 +13,7 @@ from ctypes import (
     c_char_p,
     c_double,
     c_float,
+    c_int,
     c_int32,
     c_size_t,
     c_uint32,
@@ -20,6 +21,7 @@ from ctypes import (
 )
 
 from ..bind import CallbackParameter, Nullable, Pointer, Signature
+from .ggml import ggml_threadpool_t
 from .llama import (
     llama_context_p,
     llama_context_params_p,
@@ -62,6 +64,7 @@ bridge_token_sampler._fields_ = [
     ("n_vocab", c_int32),
 ]
 
+_nullable_ggml_threadpool_t = Nullable(ggml_threadpool_t)
 _nullable_llama_vocab_p = Nullable(llama_vocab_p)
 _nullable_llama_context_p = Nullable(llama_context_p)
 
@@ -71,17 +74,27 @@ SIGNATURES: dict[str, Signature] = {
     "bridge_string_free": (
         None,
         (c_void_p,),
-        "void bridge_string_free(char * string)  [bridge.h:29]",
+        "void bridge_string_free(char * string)  [bridge.h:30]",
     ),
     "bridge_flag_is_set": (
         c_bool,
         (c_void_p,),
-        "bool bridge_flag_is_set(void * user_data)  [bridge.h:33]",
+        "bool bridge_flag_is_set(void * user_data)  [bridge.h:34]",
+    ),
+    "bridge_threadpool": (
+        ggml_threadpool_t,
+        (c_int, c_uint32),
+        "ggml_threadpool_t bridge_threadpool(int n_cores, uint32_t poll)  [bridge.h:40]",
+    ),
+    "bridge_use_threadpool": (
+        None,
+        (_nullable_ggml_threadpool_t,),
+        "void bridge_use_threadpool(ggml_threadpool_t pool)  [bridge.h:43]",
     ),
     "bridge_model_save": (
         None,
         (llama_model_p, c_char_p, _c_char_p_p),
-        "void bridge_model_save(const struct llama_model * model, const char * path, char ** error)  [bridge.h:36]",
+        "void bridge_model_save(const struct llama_model * model, const char * path, char ** error)  [bridge.h:46]",
     ),
     "bridge_quantize": (
         c_uint32,
@@ -93,17 +106,17 @@ SIGNATURES: dict[str, Signature] = {
             c_void_p,
             _c_char_p_p,
         ),
-        "uint32_t bridge_quantize(const char * source, const char * target, const struct llama_model_quantize_params * params, bridge_log_listener listener, void * user_data, char ** error)  [bridge.h:42]",
+        "uint32_t bridge_quantize(const char * source, const char * target, const struct llama_model_quantize_params * params, bridge_log_listener listener, void * user_data, char ** error)  [bridge.h:52]",
     ),
     "bridge_memory_breakdown": (
         None,
         (llama_context_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_memory_breakdown(const struct llama_context * ctx, char ** result, char ** error)  [bridge.h:48]",
+        "void bridge_memory_breakdown(const struct llama_context * ctx, char ** result, char ** error)  [bridge.h:58]",
     ),
     "bridge_memory_estimate": (
         None,
         (llama_model_p, llama_context_params_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_memory_estimate(struct llama_model * model, const struct llama_context_params * params, char ** result, char ** error)  [bridge.h:51]",
+        "void bridge_memory_estimate(struct llama_model * model, const struct llama_context_params * params, char ** result, char ** error)  [bridge.h:61]",
     ),
     "bridge_fit_layers": (
         c_bool,
@@ -116,32 +129,32 @@ SIGNATURES: dict[str, Signature] = {
             llama_model_tensor_buft_override_p,
             _c_char_p_p,
         ),
-        "bool bridge_fit_layers(const char * path, struct llama_model_params * params, const struct llama_context_params * context, size_t margin, float * split, struct llama_model_tensor_buft_override * overrides, char ** error)  [bridge.h:58]",
+        "bool bridge_fit_layers(const char * path, struct llama_model_params * params, const struct llama_context_params * context, size_t margin, float * split, struct llama_model_tensor_buft_override * overrides, char ** error)  [bridge.h:68]",
     ),
     "bridge_has_head": (
         c_bool,
         (llama_model_p,),
-        "bool bridge_has_head(const struct llama_model * model)  [bridge.h:64]",
+        "bool bridge_has_head(const struct llama_model * model)  [bridge.h:74]",
     ),
     "bridge_give_hidden_states": (
         None,
         (llama_context_p, c_bool),
-        "void bridge_give_hidden_states(struct llama_context * ctx, bool of_outputs)  [bridge.h:68]",
+        "void bridge_give_hidden_states(struct llama_context * ctx, bool of_outputs)  [bridge.h:78]",
     ),
     "bridge_hidden_states": (
         _c_float_p,
         (llama_context_p,),
-        "const float * bridge_hidden_states(struct llama_context * ctx)  [bridge.h:71]",
+        "const float * bridge_hidden_states(struct llama_context * ctx)  [bridge.h:81]",
     ),
     "bridge_sampler_accept": (
         None,
         (llama_sampler_p, c_int32, _c_char_p_p),
-        "void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error)  [bridge.h:74]",
+        "void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error)  [bridge.h:84]",
     ),
     "bridge_sampler_sample": (
         c_int32,
         (llama_sampler_p, llama_context_p, c_int32, _c_char_p_p),
-        "llama_token bridge_sampler_sample(struct llama_sampler * sampler, struct llama_context * ctx, int32_t idx, char ** error)  [bridge.h:75]",
+        "llama_token bridge_sampler_sample(struct llama_sampler * sampler, struct llama_context * ctx, int32_t idx, char ** error)  [bridge.h:85]",
     ),
     "bridge_sampler_init_grammar": (
         llama_sampler_p,
@@ -156,67 +169,67 @@ SIGNATURES: dict[str, Signature] = {
             c_size_t,
             _c_char_p_p,
         ),
-        "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:82]",
+        "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:92]",
     ),
     "bridge_sample": (
         c_int32,
         (bridge_token_sampler_p, _nullable_llama_context_p, c_int32, _c_float_p, _c_char_p_p),
-        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:103]",
+        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:113]",
     ),
     "bridge_sample_rows": (
         c_int32,
         (bridge_token_sampler_p, llama_context_p, _c_int32_p, c_int32, _c_int32_p, _c_char_p_p),
-        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:109]",
+        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:119]",
     ),
     "bridge_top_logprobs": (
         c_float,
         (_c_float_p, c_int32, c_int32, c_int32, _c_int32_p, _c_float_p),
-        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:114]",
+        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:124]",
     ),
     "bridge_chat_templates_limit_time": (
         None,
         (c_double,),
-        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:123]",
+        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:133]",
     ),
     "bridge_chat_templates_init": (
         bridge_chat_templates_p,
         (c_char_p, c_char_p, c_char_p, _c_char_p_p),
-        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:127]",
+        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:137]",
     ),
     "bridge_chat_templates_free": (
         None,
         (bridge_chat_templates_p,),
-        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:130]",
+        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:140]",
     ),
     "bridge_chat_templates_describe": (
         None,
         (bridge_chat_templates_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:133]",
+        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:143]",
     ),
     "bridge_chat_templates_apply": (
         None,
         (bridge_chat_templates_p, c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:143]",
+        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:153]",
     ),
     "bridge_chat_parser_init": (
         bridge_chat_parser_p,
         (c_char_p, _c_char_p_p),
-        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:153]",
+        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:163]",
     ),
     "bridge_chat_parser_free": (
         None,
         (bridge_chat_parser_p,),
-        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:155]",
+        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:165]",
     ),
     "bridge_chat_parser_parse": (
         None,
         (bridge_chat_parser_p, c_char_p, c_size_t, c_bool, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:159]",
+        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:169]",
     ),
     "bridge_json_schemas_to_gbnf": (
         None,
         (c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:165]",
+        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:175]",
     ),
 }
 

@@ -7,6 +7,7 @@ from ctypes import Structure, _Pointer, c_float, c_void_p
 from typing import Any, Final
 
 from ..bind import Pointer, Signature
+from .ggml import ggml_threadpool_t
 from .llama import llama_context_p, llama_model_p, llama_sampler_p, llama_vocab_p
 
 class bridge_token_sampler(Structure):
@@ -29,6 +30,8 @@ SIGNATURES: Final[dict[str, Signature]]
 
 def bridge_string_free(string: Any) -> None: ...
 def bridge_flag_is_set(user_data: Any) -> bool: ...
+def bridge_threadpool(n_cores: int, poll: int) -> ggml_threadpool_t | None: ...
+def bridge_use_threadpool(pool: ggml_threadpool_t | None) -> None: ...
 def bridge_model_save(model: llama_model_p, path: bytes | None, error: Any) -> None: ...
 def bridge_quantize(
     source: bytes | None,
@@ -127,7 +130,9 @@ __all__ = [
     "bridge_sampler_init_grammar",
     "bridge_sampler_sample",
     "bridge_string_free",
+    "bridge_threadpool",
     "bridge_token_sampler",
     "bridge_token_sampler_p",
     "bridge_top_logprobs",
+    "bridge_use_threadpool",
 ]
