@@ -13,7 +13,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -198,7 +197,10 @@ def main() -> None:
         print(f"{name:30} {share:6.2f} {worst / share:6.2f} {least:8.2f} {p99:8.1f}"
               f" {worst_p99 / p99:6.2f}")  # fmt: skip
     if options.plot:
-        bars = {name: {"share": statistics.median(r[0] for r in rounds)} for name, rounds in results.items()}
+        bars = {
+            name: {"share": statistics.median(r[0] for r in rounds)}
+            for name, rounds in results.items()
+        }
         save_bars(options.plot, "In company", "share of the speed alone", bars)
 
 

@@ -33,6 +33,21 @@ BRIDGE_API void bridge_string_free(char * string);
 // every graph node; a Python callback there would cost more than the node.
 BRIDGE_API bool bridge_flag_is_set(void * user_data);
 
+// Gets the text of an assertion that ends the process, before it does.
+typedef void (*bridge_last_words)(const char * assertion);
+
+// Has assertions of the engine end the functions of this library, and those from bridge_guarded, where they
+// were called on the thread that asserts and it computes no graph. Others end the process.
+BRIDGE_API void bridge_catch_assertions(bridge_last_words callback);
+
+// A function of the engine as one that an assertion ends, with zero for a result. NULL for one without this.
+// function: its address.
+BRIDGE_API void * bridge_guarded(const char * name, void * function);
+
+// The assertion that the thread's last call ended with: "FILE:LINE: TEXT". NULL if there was none, or when
+// it was taken already.
+BRIDGE_API char * bridge_take_assertion(void);
+
 // A pool whose threads are the process's: any number of contexts may be attached to it. Each graph takes as
 // many of n_cores as it has threads, all of them if it has more, waits in the order of asking until they are
 // free, and gives them back once it is computed. Its threads poll as eagerly as `poll` says, 0 to 100. Never

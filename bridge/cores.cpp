@@ -1,4 +1,5 @@
 // The cores that the process may use, and the threads that compute on them.
+#include "assertions.h"
 #include "bridge.h"
 
 #include "ggml-backend.h"
@@ -145,8 +146,16 @@ ggml_threadpool_t bridge_threadpool(int n_cores, uint32_t poll) {
     ggml_threadpool_params params = ggml_threadpool_params_default(1);
     params.poll = poll;
     ggml_threadpool_t pool = cpu_function<decltype(ggml_threadpool_new)>("ggml_threadpool_new")(&params);
-    set_lender(pool, [](int n_threads) { return cores->take(n_threads); },
-               [](ggml_threadpool_t threads) { cores->give(threads); });
+    set_lender(pool,
+        [](int n_threads) {
+            ggml_threadpool_t threads = cores->take(n_threads);
+            bridge::computing(true);
+            return threads;
+        },
+        [](ggml_threadpool_t threads) {
+            bridge::computing(false);
+            cores->give(threads);
+        });
     return pool;
 }
 

@@ -6,6 +6,8 @@
 #include <exception>
 #include <string>
 
+#include "assertions.h"
+
 namespace bridge {
 
 // What there is to say when there is no memory to say anything.
@@ -27,12 +29,15 @@ inline char * copy_message(const char * message) {
     return copy(std::string(message, end == nullptr ? size_max : static_cast<const char *>(end) - message));
 }
 
-// What body returns, or `failed` and *error if it throws.
+// What body returns, or `failed` and *error if it throws, or asserts: see bridge_take_assertion.
 template <typename Result, typename Body>
 Result guarded(char ** error, Result failed, Body body) {
     *error = nullptr;
+    const AssertionScope scope;
     try {
         return body();
+    } catch (const Assertion &) {
+        *error = copy_message(("assertion\n" + take_failed_assertion()).c_str());
     } catch (const std::exception & e) {
         *error = copy_message(e.what());
     } catch (...) {

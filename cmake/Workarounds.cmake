@@ -1,6 +1,15 @@
 # Known miscompilations of the engine. LLAMA_CPP_WORKAROUNDS names those that are worked around.
 set(LLAMA_CPP_WORKAROUNDS "")
 
+# An assertion of C code may be an exception of C++ (bridge/assertions.cpp), which passes through its callers.
+if(NOT MSVC)
+    foreach(_target ggml-base ggml ggml-cpu)
+        if(TARGET ${_target})
+            target_compile_options(${_target} PRIVATE $<$<COMPILE_LANGUAGE:C>:-fexceptions>)
+        endif()
+    endforeach()
+endif()
+
 # GGML_CPU_ALL_VARIANTS makes one ggml-cpu-<variant> target per instruction set.
 get_property(_cpu_targets DIRECTORY "${LLAMA_CPP_DIR}/ggml/src" PROPERTY BUILDSYSTEM_TARGETS)
 list(FILTER _cpu_targets INCLUDE REGEX "^ggml-cpu")

@@ -18,6 +18,7 @@ Each class also inherits the builtin that callers already catch::
     ├── ClosedError (ValueError, RuntimeError) a handle was used after close()
     ├── BusyError (RuntimeError)               a handle cannot be closed or used while another
     │                                          thread runs on it
+    ├── EngineAssertionError (RuntimeError)    an assertion of the engine failed
     ├── ForkError (RuntimeError)               a model was used in a process forked after loading
     ├── ModelLoadError (ValueError, RuntimeError)  a model or adapter file cannot be loaded
     │   ├── ModelNotFoundError (FileNotFoundError)
@@ -45,6 +46,7 @@ call; they are part of the message too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "ContextWindowError",
     "DecodeAbortedError",
     "DecodeError",
+    "EngineAssertionError",
     "ForkError",
     "GGUFVersionError",
     "GrammarError",
@@ -175,6 +178,28 @@ class BusyError(LlamaError, RuntimeError):
     """Another thread is running on the handle."""
 
 
+class EngineAssertionError(LlamaError, RuntimeError):
+    """An assertion of the engine failed, which would have ended the process.
+
+    What was in use then is closed for good, and its native memory is not freed, for nobody knows
+    its state. Everything else goes on.
+
+    Attributes:
+        file: The engine's source file.
+        line: The line in it.
+        assertion: What did not hold.
+    """
+
+    def __init__(self, message: str, native_log: Sequence[str] = ()) -> None:
+        message = message.rpartition("/llama.cpp/")[2]  # without the path of who built it
+        self.file, self.line, self.assertion = _parts_of_assertion(message)
+        super().__init__(
+            f"an assertion of the engine failed: {message}. This is a fault of the model file or "
+            "of the engine; what was in use is closed, and the rest of the process goes on.",
+            native_log,
+        )
+
+
 class ForkError(LlamaError, RuntimeError):
     """The process was forked after the model was loaded."""
 
@@ -256,3 +281,8 @@ class NoKVSlotError(DecodeError):
 
 class DecodeAbortedError(DecodeError):
     """The abort callback stopped the call (code 2). Micro-batches already done stay in memory."""
+
+
+def _parts_of_assertion(message: str) -> tuple[str, int, str]:
+    match = re.fullmatch(r"(.*?):(\d+): (.*)", message, re.DOTALL)
+    return (match[1], int(match[2]), match[3]) if match else ("", 0, message)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from .. import errors
 from .foreign import foreign_format
+from .kernels import without_kernel
 from .layout import SCALAR_FORMATS, TENSOR_TYPES, Layout, Pair, TensorEntry
 
 __all__ = ["GGUFHeader", "MetadataValue", "read_header", "read_layout"]
@@ -67,6 +68,7 @@ class GGUFHeader(NamedTuple):
         array_lengths: The length of each array; what is in them is not kept.
         learned_positions: How many positions the model has embeddings for, if it learned any; the
             engine aborts on a token behind them.
+        without_kernel: What is wrong with tensors whose types the engine cannot compute with.
     """
 
     version: int
@@ -80,6 +82,7 @@ class GGUFHeader(NamedTuple):
     kinds: dict[str, int]
     array_lengths: dict[str, int]
     learned_positions: int | None = None
+    without_kernel: tuple[str, ...] = ()
 
 
 def read_header(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> GGUFHeader:
@@ -268,6 +271,7 @@ def _parse(reader: _Reader) -> tuple[GGUFHeader, Layout]:
         kinds=kinds,
         array_lengths=array_lengths,
         learned_positions=next((_rows(t) for t in tensors if t.name == _POSITIONS), None),
+        without_kernel=tuple(without_kernel(tensors)),
     )
     return header, Layout(tuple(pairs), tuple(tensors), reader.position, reader.size)
 
@@ -423,3 +427,18 @@ def _padded(count: int, alignment: int) -> int:
 
 def _shown(name: bytes) -> str:
     return repr(name[:80].decode(errors="replace"))
+
+
+def check_kernels(header: GGUFHeader, path: str) -> None:
+    """Refuse a file with tensors that the engine ends the process on.
+
+    Raises:
+        ModelLoadError: It has some.
+    """
+    if header.without_kernel:
+        count, first = len(header.without_kernel), header.without_kernel[0]
+        raise errors.ModelLoadError(
+            f"{path!r} cannot be computed with: {first}, for which the engine has no kernel"
+            f"{f', and {count - 1} more tensors have such types' if count > 1 else ''}. "
+            "Convert the model again."
+        )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelLoadError
 from ..gguf.header import read_header, read_layout
+from ..native.assertions import guarded
 from ..native.backend import collect_errors, load_error
 from ..validation import native_arguments as checks
 from .base import Handle
@@ -52,7 +53,7 @@ class LoraAdapter(Handle):
         pointer_of_model = model.acquire()
         try:
             with collect_errors() as log:
-                pointer = raw.llama_adapter_lora_init(pointer_of_model, encoded)
+                pointer = guarded(raw.llama_adapter_lora_init)(pointer_of_model, encoded)
             if pointer is None:
                 raise load_error("LoRA adapter", self.path, list(log))
             super().__init__(pointer, raw.llama_adapter_lora_free, parent=model)

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import BusyError, ClosedError, LlamaError
+from ..errors import BusyError, ClosedError, EngineAssertionError, LlamaError
+from ..native.assertions import guarded
 from ..native.bind import Pointer
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class Handle:
         self._condition = threading.Condition(threading.Lock())
         self._lease_holders: list[int] = []
         self._freeing = self._freed = False
+        self._assertion = ""
         self._stop = ctypes.c_bool(False)  # asks calls that are running to return early
         self._finalizer = weakref.finalize(
             self, _free, free, pointer, parent, self._lease_holders, self._condition, self._stop
@@ -185,6 +187,32 @@ class Handle:
         finally:
             self.release()
 
+    def guarded(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a raw function under the caller's lease; an assertion in it is an exception.
+
+        Args:
+            function: One that ``native.assertions`` can guard.
+            *arguments: All of them.
+
+        Raises:
+            EngineAssertionError: The engine asserted. The handle is closed.
+        """
+        try:
+            result: T = guarded(function)(*arguments)
+            return result
+        except EngineAssertionError as error:
+            self._abandon(error.assertion)
+            raise
+
+    def _abandon(self, assertion: str) -> None:
+        """Close without freeing: the native object is in a state that nobody knows."""
+        for child in self._living_children():
+            child._abandon(assertion)
+        with self._condition:
+            self._pointer, self._assertion = None, assertion
+            self._finalizer.detach()
+            self._freeing = self._freed = True
+
     def _adopt(self, child: Handle) -> None:
         """Close the child before this handle."""
         self._children[id(child)] = child
@@ -210,10 +238,10 @@ class Handle:
         )
 
     def _closed_error(self) -> ClosedError:
-        return ClosedError(
-            f"this {type(self).__name__} is closed: it was closed itself or with its parent. "
-            "Create a new one."
-        )
+        reason = "it was closed itself or with its parent"
+        if self._assertion:
+            reason = f"an assertion of the engine failed in it ({self._assertion})"
+        return ClosedError(f"this {type(self).__name__} is closed: {reason}. Create a new one.")
 
     def __enter__(self) -> Self:
         return self

@@ -20,6 +20,7 @@ from ..errors import (
     NoKVSlotError,
     SequenceError,
 )
+from ..native.assertions import guarded
 from ..native.backend import bridge, collect_errors, context_error
 from ..native.threads import POLL, usable_cores
 from ..validation import native_arguments as checks
@@ -75,13 +76,12 @@ class Context(ExclusiveHandle):
         model_pointer = model.acquire()
         try:
             with collect_errors() as log:
-                pointer = raw.llama_init_from_model(model_pointer, self.params)
+                pointer = guarded(raw.llama_init_from_model)(model_pointer, self.params)
             if pointer is None:
                 raise context_error(self.params.n_ctx, list(log))
             super().__init__(pointer, raw.llama_free, parent=model)
         finally:
             model.release()
-        raw.llama_attach_threadpool(pointer, self.threadpool, None)
         self.n_ctx: int = raw.llama_n_ctx(pointer)
         self.n_ctx_seq: int = raw.llama_n_ctx_seq(pointer)
         self.n_batch: int = raw.llama_n_batch(pointer)
@@ -160,7 +160,8 @@ class Context(ExclusiveHandle):
         """Ask ``callback`` during every decode whether to stop; None removes it.
 
         It runs on the decoding thread after every graph node, hundreds of times per decode: keep
-        it short. An exception in it stops the decode too and is raised there.
+        it short. An exception in it stops the decode too and is raised there. Meanwhile the context
+        computes with threads of its own.
         """
         if callback is None:
             # The engine reads this byte after every graph node; a Python callback there would cost
@@ -172,6 +173,10 @@ class Context(ExclusiveHandle):
             native, data = _abort_callback(weakref.ref(self), callback), None
         self.call(raw.llama_set_abort_callback, native, data)
         self._abort_callback = native
+        # Nobody may wait for cores that are held while Python runs.
+        pool = self.threadpool if callback is None else None
+        self.call(raw.llama_attach_threadpool, pool, None)
+        self._shares_threads = pool is not None
 
     def logits(self, index: int = -1) -> npt.NDArray[np.float32]:
         """A copy of one row of logits.
@@ -336,7 +341,10 @@ class Context(ExclusiveHandle):
                     f"micro-batch of n_ubatch={self.n_ubatch}"
                 )
             with collect_errors() as log:
-                code = function(pointer, batch.struct)
+                if self._shares_threads:
+                    code = self.guarded(function, pointer, batch.struct)
+                else:  # threads of its own would go on with a graph that an exception leaves
+                    code = function(pointer, batch.struct)
         finally:
             self.release()
         if code or self._callback_error is not None:

@@ -12,6 +12,7 @@ from .. import llama_cpp as llama
 from .. import mtmd_cpp as raw
 from ..errors import DecodeError, InvalidArgumentError, MediaError, ModelLoadError
 from ..gguf.header import GGUFHeader, read_header
+from ..native.assertions import guarded
 from ..native.backend import collect_errors, load_error, start_backend
 from ..native.threads import usable_cores
 from ..validation import native_arguments as checks
@@ -89,7 +90,7 @@ class MediaProjector(ExclusiveHandle):
         model_pointer = model.acquire()
         try:
             with collect_errors() as log:
-                pointer = raw.mtmd_init_from_file(encoded, model_pointer, params)
+                pointer = guarded(raw.mtmd_init_from_file)(encoded, model_pointer, params)
             if pointer is None:
                 raise load_error("projector", self.path, list(log))
             super().__init__(pointer, raw.mtmd_free, parent=model)
@@ -127,8 +128,13 @@ class MediaProjector(ExclusiveHandle):
         pointer = self.acquire()
         try:
             with collect_errors() as log:
-                bitmap = raw.mtmd_helper_bitmap_init_from_buf(
-                    pointer, buffer, len(content), False, options
+                bitmap = self.guarded(
+                    raw.mtmd_helper_bitmap_init_from_buf,
+                    pointer,
+                    buffer,
+                    len(content),
+                    False,
+                    options,
                 )
             if bitmap is None:
                 raise MediaError(f"the {kind} file is damaged: it cannot be decoded", list(log))
@@ -179,8 +185,8 @@ class MediaProjector(ExclusiveHandle):
                 kept.append(entry)
                 array[index] = ctypes.pointer(entry)
             with collect_errors() as log:
-                code = raw.mtmd_tokenize_from_parts(
-                    pointer, chunks.pointer, array, len(parts), False
+                code = self.guarded(
+                    raw.mtmd_tokenize_from_parts, pointer, chunks.pointer, array, len(parts), False
                 )
         finally:
             for bitmap in bitmaps:
@@ -207,9 +213,8 @@ class MediaProjector(ExclusiveHandle):
         shape = (chunk.n_tokens, self.model.n_embd_inp)
         pointer = self.acquire()
         try:
-            with collect_errors() as log:
-                with shared_threads():
-                    code = raw.mtmd_encode_chunk(pointer, chunk.pointer)
+            with collect_errors() as log, shared_threads():
+                code = self.guarded(raw.mtmd_encode_chunk, pointer, chunk.pointer)
             if code:
                 raise DecodeError("encoding failed: see the native log", list(log), code)
             # The next chunk is encoded into the same memory.

@@ -110,9 +110,9 @@ class MediaChunk:
             pointer = context.acquire()
             try:
                 with collect_errors() as log:
-                    code = raw.mtmd_helper_decode_image_chunk(
-                        projector, pointer, self.pointer, rows, pos, seq_id, context.n_batch,
-                        ctypes.byref(end), None, None,
+                    code = context.guarded(
+                        raw.mtmd_helper_decode_image_chunk, projector, pointer, self.pointer, rows,
+                        pos, seq_id, context.n_batch, ctypes.byref(end), None, None,
                     )  # fmt: skip
             finally:
                 context.release()

@@ -10,7 +10,8 @@ from typing import Any
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelLoadError, QuantizeError
-from ..gguf.header import read_header
+from ..gguf.header import check_kernels, read_header
+from ..native.assertions import guarded
 from ..native.backend import bridge, collect_errors, load_error, start_backend, take_string
 from ..validation import native_arguments as checks
 from .base import Handle
@@ -46,10 +47,11 @@ class Model(Handle):
         self.hyperparameters = {**header.metadata, **overrides}
         if not self.params.vocab_only:
             checks.model_metadata(self.hyperparameters, header.architecture)
+            check_kernels(header, self.path)
         self.header = header
         start_backend()
         with collect_errors() as log:
-            pointer = raw.llama_model_load_from_file(encoded, self.params)
+            pointer = guarded(raw.llama_model_load_from_file)(encoded, self.params)
         if pointer is None:
             raise load_error("model", self.path, list(log))
         super().__init__(pointer, raw.llama_model_free)

@@ -45,7 +45,9 @@ class State:
         pointer = self._context.acquire()
         try:
             with collect_errors() as log:
-                used = raw.llama_state_set_data(pointer, _bytes_in(state), len(state))
+                used = self._context.guarded(
+                    raw.llama_state_set_data, pointer, _bytes_in(state), len(state)
+                )
             if not used:
                 raw.llama_memory_clear(raw.llama_get_memory(pointer), True)
         finally:
@@ -82,8 +84,13 @@ class State:
         pointer = self._context.acquire()
         try:
             with collect_errors() as log:
-                used = raw.llama_state_seq_set_data_ext(
-                    pointer, _bytes_in(state), len(state), seq_id, flags
+                used = self._context.guarded(
+                    raw.llama_state_seq_set_data_ext,
+                    pointer,
+                    _bytes_in(state),
+                    len(state),
+                    seq_id,
+                    flags,
                 )
             if not used:
                 raw.llama_memory_seq_rm(raw.llama_get_memory(pointer), seq_id, -1, -1)
@@ -104,7 +111,9 @@ class State:
         pointer = self._context.acquire()
         try:
             with collect_errors() as log:
-                saved = raw.llama_state_save_file(pointer, encoded, ids, count)
+                saved = self._context.guarded(
+                    raw.llama_state_save_file, pointer, encoded, ids, count
+                )
         finally:
             self._context.release()
         if not saved:
@@ -123,8 +132,8 @@ class State:
         pointer = self._context.acquire()
         try:
             with collect_errors() as log:
-                loaded = raw.llama_state_load_file(
-                    pointer, encoded, ids, capacity, ctypes.byref(count)
+                loaded = self._context.guarded(
+                    raw.llama_state_load_file, pointer, encoded, ids, capacity, ctypes.byref(count)
                 )
             if not loaded:
                 raw.llama_memory_clear(raw.llama_get_memory(pointer), True)
@@ -139,10 +148,12 @@ class State:
     def _get(self, get_size: Any, get_data: Any, *arguments: int) -> bytes:
         pointer = self._context.acquire()
         try:
-            size = get_size(pointer, *arguments)
+            size = self._context.guarded(get_size, pointer, *arguments)
             state = _new_bytes(None, size)
             with collect_errors() as log:
-                written = get_data(pointer, _bytes_in(state), size, *arguments)
+                written = self._context.guarded(
+                    get_data, pointer, _bytes_in(state), size, *arguments
+                )
         finally:
             self._context.release()
         if size and not written:

@@ -1,6 +1,6 @@
 """The threads of the process, which everything that computes on the CPU shares.
 
-Contexts and media projectors join by themselves. So can a context of the raw API, until it is freed::
+Contexts and media projectors join by themselves. A context of the raw API can, too::
 
     pool = shared_threadpool()
     llama_cpp.llama_attach_threadpool(ctx, pool, pool)
@@ -24,9 +24,9 @@ _logger = logging.getLogger("llama_cpp")
 def shared_threadpool(poll: int = POLL) -> Any:
     """Return a ``ggml_threadpool_t`` that any number of contexts may be attached to.
 
-    It has no threads of its own. Each graph takes as many cores as it has threads, out of those that
-    this process may use, and threads to go with them; it waits for them in the order of asking, and
-    gives them back when it is computed, before its caller goes on.
+    It has no threads of its own. Each graph takes as many cores as it has threads, out of those
+    that this process may use, and threads to go with them; it waits for them in the order of
+    asking, and gives them back when it is computed, before its caller goes on.
 
     Args:
         poll: How eagerly the threads look for the next graph, 0 (sleep at once) to 100.

@@ -167,9 +167,9 @@ class Vocab(Handle):
             capacity = len(encoded) + 8  # a token is a byte at least, plus the special ones
             for _ in range(2):
                 ids = array("i", bytes(4 * capacity))
-                count = raw.llama_tokenize(
-                    pointer, encoded, len(encoded), _first(ids), capacity, add_special,
-                    parse_special,
+                count = self.guarded(
+                    raw.llama_tokenize, pointer, encoded, len(encoded), _first(ids), capacity,
+                    add_special, parse_special,
                 )  # fmt: skip
                 if count >= 0:
                     return ids[:count].tolist()
@@ -198,11 +198,13 @@ class Vocab(Handle):
         pointer = self.acquire()
         try:
             buffer = _bytes_for(64)
-            length = raw.llama_token_to_piece(pointer, token, buffer, len(buffer), lstrip, special)
+            length = self.guarded(
+                raw.llama_token_to_piece, pointer, token, buffer, len(buffer), lstrip, special
+            )
             if length < 0:
                 buffer = _bytes_for(-length)
-                length = raw.llama_token_to_piece(
-                    pointer, token, buffer, len(buffer), lstrip, special
+                length = self.guarded(
+                    raw.llama_token_to_piece, pointer, token, buffer, len(buffer), lstrip, special
                 )
         finally:
             self.release()
@@ -232,9 +234,9 @@ class Vocab(Handle):
             size = 8 * count + 64
             for _ in range(2):
                 buffer = _bytes_for(size)
-                length = raw.llama_detokenize(
-                    pointer, _first(ids), count, buffer, len(buffer), remove_special,
-                    unparse_special,
+                length = self.guarded(
+                    raw.llama_detokenize, pointer, _first(ids), count, buffer, len(buffer),
+                    remove_special, unparse_special,
                 )  # fmt: skip
                 if length >= 0:
                     return ctypes.string_at(buffer, length)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import (
     ContextError,
+    EngineAssertionError,
     LlamaError,
     ModelLoadError,
     OutOfMemoryError,
@@ -19,6 +20,7 @@ from ..errors import (
 )
 from . import engine
 from .generated import bridge as _bridge
+from .last_words import keep_silent_at_exit, log_last_words
 from .library import load, search_folders
 from .logs import collect_errors
 
@@ -31,6 +33,7 @@ __all__ = [
     "take_string",
 ]
 
+_ASSERTION = "assertion\n"  # how bridge/guard.h begins an error that was one
 _OUT_OF_MEMORY = re.compile(
     r"bad_alloc|out of memory|unable to allocate|failed to allocate|cannot allocate|"
     r"alloc_tensor_range|vector::_M_default_append",
@@ -48,6 +51,9 @@ def start_backend() -> None:
         # A build with GGML_BACKEND_DL has its backends in libraries of their own.
         for folder in search_folders():
             engine.ggml_function("ggml_backend_load_all_from_path")(os.fsencode(folder))
+    catch_assertions = bridge("bridge_catch_assertions")
+    catch_assertions(log_last_words)
+    keep_silent_at_exit(catch_assertions)
 
 
 @functools.cache
@@ -57,10 +63,16 @@ def bridge(name: str) -> Any:
 
 
 def take_string(string: ctypes.c_char_p) -> str:
-    """The text that came out of the bridge; its native memory is freed."""
-    text = string.value or b""
+    """The text that came out of the bridge; its native memory is freed.
+
+    Raises:
+        EngineAssertionError: It is an error, and an assertion of the engine was the reason.
+    """
+    text = (string.value or b"").decode("utf-8", "replace")
     bridge("bridge_string_free")(string)
-    return text.decode("utf-8", "replace")
+    if text.startswith(_ASSERTION):
+        raise EngineAssertionError(text.removeprefix(_ASSERTION))
+    return text
 
 
 def load_error(what: str, path: str, log: Sequence[str]) -> ModelLoadError:

@@ -18,6 +18,7 @@ BUILTINS = {
     errors.TokenError: (ValueError,),
     errors.ContextWindowError: (ValueError,),
     errors.MediaError: (ValueError,),
+    errors.EngineAssertionError: (RuntimeError,),
     errors.ForkError: (RuntimeError,),
     errors.PointerTypeError: (TypeError,),
     errors.ClosedError: (ValueError, RuntimeError),

@@ -53,6 +53,7 @@ _c_char_p_p = POINTER(c_char_p)
 _c_float_p = POINTER(c_float)
 _c_int32_p = POINTER(c_int32)
 
+bridge_last_words = CFUNCTYPE(None, c_char_p)
 bridge_log_listener = CFUNCTYPE(c_bool, c_char_p, c_void_p)
 
 bridge_token_sampler._fields_ = [
@@ -68,6 +69,7 @@ _nullable_ggml_threadpool_t = Nullable(ggml_threadpool_t)
 _nullable_llama_vocab_p = Nullable(llama_vocab_p)
 _nullable_llama_context_p = Nullable(llama_context_p)
 
+_any_bridge_last_words = CallbackParameter(bridge_last_words)
 _any_bridge_log_listener = CallbackParameter(bridge_log_listener)
 
 SIGNATURES: dict[str, Signature] = {
@@ -81,20 +83,31 @@ SIGNATURES: dict[str, Signature] = {
         (c_void_p,),
         "bool bridge_flag_is_set(void * user_data)  [bridge.h:34]",
     ),
+    "bridge_catch_assertions": (
+        None,
+        (_any_bridge_last_words,),
+        "void bridge_catch_assertions(bridge_last_words callback)  [bridge.h:41]",
+    ),
+    "bridge_guarded": (
+        c_void_p,
+        (c_char_p, c_void_p),
+        "void * bridge_guarded(const char * name, void * function)  [bridge.h:45]",
+    ),
+    "bridge_take_assertion": (c_void_p, (), "char * bridge_take_assertion(void)  [bridge.h:49]"),
     "bridge_threadpool": (
         ggml_threadpool_t,
         (c_int, c_uint32),
-        "ggml_threadpool_t bridge_threadpool(int n_cores, uint32_t poll)  [bridge.h:40]",
+        "ggml_threadpool_t bridge_threadpool(int n_cores, uint32_t poll)  [bridge.h:55]",
     ),
     "bridge_use_threadpool": (
         None,
         (_nullable_ggml_threadpool_t,),
-        "void bridge_use_threadpool(ggml_threadpool_t pool)  [bridge.h:43]",
+        "void bridge_use_threadpool(ggml_threadpool_t pool)  [bridge.h:58]",
     ),
     "bridge_model_save": (
         None,
         (llama_model_p, c_char_p, _c_char_p_p),
-        "void bridge_model_save(const struct llama_model * model, const char * path, char ** error)  [bridge.h:46]",
+        "void bridge_model_save(const struct llama_model * model, const char * path, char ** error)  [bridge.h:61]",
     ),
     "bridge_quantize": (
         c_uint32,
@@ -106,17 +119,17 @@ SIGNATURES: dict[str, Signature] = {
             c_void_p,
             _c_char_p_p,
         ),
-        "uint32_t bridge_quantize(const char * source, const char * target, const struct llama_model_quantize_params * params, bridge_log_listener listener, void * user_data, char ** error)  [bridge.h:52]",
+        "uint32_t bridge_quantize(const char * source, const char * target, const struct llama_model_quantize_params * params, bridge_log_listener listener, void * user_data, char ** error)  [bridge.h:67]",
     ),
     "bridge_memory_breakdown": (
         None,
         (llama_context_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_memory_breakdown(const struct llama_context * ctx, char ** result, char ** error)  [bridge.h:58]",
+        "void bridge_memory_breakdown(const struct llama_context * ctx, char ** result, char ** error)  [bridge.h:73]",
     ),
     "bridge_memory_estimate": (
         None,
         (llama_model_p, llama_context_params_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_memory_estimate(struct llama_model * model, const struct llama_context_params * params, char ** result, char ** error)  [bridge.h:61]",
+        "void bridge_memory_estimate(struct llama_model * model, const struct llama_context_params * params, char ** result, char ** error)  [bridge.h:76]",
     ),
     "bridge_fit_layers": (
         c_bool,
@@ -129,32 +142,32 @@ SIGNATURES: dict[str, Signature] = {
             llama_model_tensor_buft_override_p,
             _c_char_p_p,
         ),
-        "bool bridge_fit_layers(const char * path, struct llama_model_params * params, const struct llama_context_params * context, size_t margin, float * split, struct llama_model_tensor_buft_override * overrides, char ** error)  [bridge.h:68]",
+        "bool bridge_fit_layers(const char * path, struct llama_model_params * params, const struct llama_context_params * context, size_t margin, float * split, struct llama_model_tensor_buft_override * overrides, char ** error)  [bridge.h:83]",
     ),
     "bridge_has_head": (
         c_bool,
         (llama_model_p,),
-        "bool bridge_has_head(const struct llama_model * model)  [bridge.h:74]",
+        "bool bridge_has_head(const struct llama_model * model)  [bridge.h:89]",
     ),
     "bridge_give_hidden_states": (
         None,
         (llama_context_p, c_bool),
-        "void bridge_give_hidden_states(struct llama_context * ctx, bool of_outputs)  [bridge.h:78]",
+        "void bridge_give_hidden_states(struct llama_context * ctx, bool of_outputs)  [bridge.h:93]",
     ),
     "bridge_hidden_states": (
         _c_float_p,
         (llama_context_p,),
-        "const float * bridge_hidden_states(struct llama_context * ctx)  [bridge.h:81]",
+        "const float * bridge_hidden_states(struct llama_context * ctx)  [bridge.h:96]",
     ),
     "bridge_sampler_accept": (
         None,
         (llama_sampler_p, c_int32, _c_char_p_p),
-        "void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error)  [bridge.h:84]",
+        "void bridge_sampler_accept(struct llama_sampler * sampler, llama_token token, char ** error)  [bridge.h:99]",
     ),
     "bridge_sampler_sample": (
         c_int32,
         (llama_sampler_p, llama_context_p, c_int32, _c_char_p_p),
-        "llama_token bridge_sampler_sample(struct llama_sampler * sampler, struct llama_context * ctx, int32_t idx, char ** error)  [bridge.h:85]",
+        "llama_token bridge_sampler_sample(struct llama_sampler * sampler, struct llama_context * ctx, int32_t idx, char ** error)  [bridge.h:100]",
     ),
     "bridge_sampler_init_grammar": (
         llama_sampler_p,
@@ -169,73 +182,74 @@ SIGNATURES: dict[str, Signature] = {
             c_size_t,
             _c_char_p_p,
         ),
-        "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:92]",
+        "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:107]",
     ),
     "bridge_sample": (
         c_int32,
         (bridge_token_sampler_p, _nullable_llama_context_p, c_int32, _c_float_p, _c_char_p_p),
-        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:113]",
+        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:128]",
     ),
     "bridge_sample_rows": (
         c_int32,
         (bridge_token_sampler_p, llama_context_p, _c_int32_p, c_int32, _c_int32_p, _c_char_p_p),
-        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:119]",
+        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:134]",
     ),
     "bridge_top_logprobs": (
         c_float,
         (_c_float_p, c_int32, c_int32, c_int32, _c_int32_p, _c_float_p),
-        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:124]",
+        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:139]",
     ),
     "bridge_chat_templates_limit_time": (
         None,
         (c_double,),
-        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:133]",
+        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:148]",
     ),
     "bridge_chat_templates_init": (
         bridge_chat_templates_p,
         (c_char_p, c_char_p, c_char_p, _c_char_p_p),
-        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:137]",
+        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:152]",
     ),
     "bridge_chat_templates_free": (
         None,
         (bridge_chat_templates_p,),
-        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:140]",
+        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:155]",
     ),
     "bridge_chat_templates_describe": (
         None,
         (bridge_chat_templates_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:143]",
+        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:158]",
     ),
     "bridge_chat_templates_apply": (
         None,
         (bridge_chat_templates_p, c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:153]",
+        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:168]",
     ),
     "bridge_chat_parser_init": (
         bridge_chat_parser_p,
         (c_char_p, _c_char_p_p),
-        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:163]",
+        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:178]",
     ),
     "bridge_chat_parser_free": (
         None,
         (bridge_chat_parser_p,),
-        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:165]",
+        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:180]",
     ),
     "bridge_chat_parser_parse": (
         None,
         (bridge_chat_parser_p, c_char_p, c_size_t, c_bool, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:169]",
+        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:184]",
     ),
     "bridge_json_schemas_to_gbnf": (
         None,
         (c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:175]",
+        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:190]",
     ),
 }
 
 __all__ = [
     "bridge_chat_parser_p",
     "bridge_chat_templates_p",
+    "bridge_last_words",
     "bridge_log_listener",
     "bridge_token_sampler",
     "bridge_token_sampler_p",

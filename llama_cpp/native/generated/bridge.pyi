@@ -20,6 +20,7 @@ class bridge_token_sampler(Structure):
 
 class bridge_chat_templates_p(Pointer): ...
 class bridge_chat_parser_p(Pointer): ...
+class bridge_last_words(CFuncPtr): ...
 class bridge_log_listener(CFuncPtr): ...
 
 bridge_token_sampler_p: type[_Pointer[bridge_token_sampler]]
@@ -30,6 +31,9 @@ SIGNATURES: Final[dict[str, Signature]]
 
 def bridge_string_free(string: Any) -> None: ...
 def bridge_flag_is_set(user_data: Any) -> bool: ...
+def bridge_catch_assertions(callback: CFuncPtr | c_void_p | int | None) -> None: ...
+def bridge_guarded(name: bytes | None, function: Any) -> int | None: ...
+def bridge_take_assertion() -> int | None: ...
 def bridge_threadpool(n_cores: int, poll: int) -> ggml_threadpool_t | None: ...
 def bridge_use_threadpool(pool: ggml_threadpool_t | None) -> None: ...
 def bridge_model_save(model: llama_model_p, path: bytes | None, error: Any) -> None: ...
@@ -103,6 +107,7 @@ def bridge_chat_parser_parse(
 def bridge_json_schemas_to_gbnf(schemas: bytes | None, result: Any, error: Any) -> None: ...
 
 __all__ = [
+    "bridge_catch_assertions",
     "bridge_chat_parser_free",
     "bridge_chat_parser_init",
     "bridge_chat_parser_p",
@@ -116,9 +121,11 @@ __all__ = [
     "bridge_fit_layers",
     "bridge_flag_is_set",
     "bridge_give_hidden_states",
+    "bridge_guarded",
     "bridge_has_head",
     "bridge_hidden_states",
     "bridge_json_schemas_to_gbnf",
+    "bridge_last_words",
     "bridge_log_listener",
     "bridge_memory_breakdown",
     "bridge_memory_estimate",
@@ -130,6 +137,7 @@ __all__ = [
     "bridge_sampler_init_grammar",
     "bridge_sampler_sample",
     "bridge_string_free",
+    "bridge_take_assertion",
     "bridge_threadpool",
     "bridge_token_sampler",
     "bridge_token_sampler_p",
