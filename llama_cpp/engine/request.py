@@ -118,6 +118,8 @@ class Request:
         self.n_generated = 0
         self.first_token_time: float | None = None
         """When the first token was chosen, by ``time.monotonic``."""
+        self.end_time: float | None = None
+        """When it ended, in the same way."""
         self.n_reused = 0
         """Prompt tokens that did not have to be computed."""
         self.measured_from = measured_from

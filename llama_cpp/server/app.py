@@ -39,6 +39,7 @@ from .proxy_routes import (
     set_server_settings,
     tokenize,
 )
+from .request_log import RequestLog
 from .settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
 from .types import (
     CreateChatCompletionRequest,
@@ -123,9 +124,11 @@ def create_app(
             allow_origins=server.cors_allow_origins,
             allow_methods=["*"],
             allow_headers=["*"],
+            expose_headers=["X-Request-ID"],
         )
     app.add_middleware(OverriddenProxy, application=app)
-    app.add_middleware(Gate, settings=server, monitor=monitor)
+    app.add_middleware(Gate, settings=server)
+    app.add_middleware(RequestLog, logs=server.access_log, monitor=monitor)
     return app
 
 

@@ -15,8 +15,9 @@ from .encoding import event
 from .generation import ActiveGeneration, PolledJob
 from .model import ModelRegistry
 from .monitor import Monitor
+from .request_record import record_of
 from .settings import ServerSettings
-from .stream import DONE, PING, EventStream, answered
+from .stream import DONE, PING, EventStream, Failed, answered
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class ServerContext:
         stream: bool,
         shape: Callable[[Any], Any] = lambda answer: answer,
         events: Callable[[AsyncIterator[list[Any]]], AsyncIterator[bytes]] | None = None,
-        failed: Callable[[BaseException], bytes] | None = None,
+        failed: Failed | None = None,
     ) -> Response:
         """Answer a request for text.
 
@@ -63,10 +64,13 @@ class ServerContext:
             failed: Makes the last event where something goes wrong.
         """
         async with AsyncExitStack() as stack:
+            record = record_of(request.scope)
+            record.model = self.registry.find(model).names[0]
             runner = await stack.enter_async_context(self.registry.lease(model))
 
             async def begin() -> ActiveGeneration:
                 running = await runner.start(lambda: call(runner.llama))
+                record.generation = running
                 stack.callback(running.close)
                 return running
 

@@ -14,7 +14,7 @@ from ..arguments import chat_job
 from ..chunk_builder import built_events, written
 from ..context import Context
 from ..encoding import event
-from ..errors import anthropic_shape, described
+from ..errors import ErrorResponse, anthropic_shape
 from ..generation import PolledJob
 from ..stream import answered
 from ..types import Body, Integer, Number, Stops
@@ -103,9 +103,8 @@ async def create_message(
         opening = builder.begin(len(jobs[0].prompt))
         return built_events(opening, builder, parts, written([{"type": "ping"}]))
 
-    def failed(error: BaseException) -> bytes:
-        status, what, _ = described(error)
-        return event(anthropic_shape(what, status), "error")
+    def failed(status: int, error: ErrorResponse) -> bytes:
+        return event(anthropic_shape(error, status), "error")
 
     return await context.generate(
         request, body.model, call, stream=bool(body.stream), shape=builder.whole, events=events,

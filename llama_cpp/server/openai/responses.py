@@ -13,7 +13,7 @@ from ...llama import Llama
 from ..arguments import chat_job
 from ..chunk_builder import built_events, written
 from ..context import Context
-from ..errors import RequestError, described
+from ..errors import ErrorResponse, RequestError
 from ..generation import PolledJob
 from ..stream import PING
 from ..types import Body, Integer, Number
@@ -85,8 +85,8 @@ async def create_response(
     def events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
         return built_events(builder.begin(), builder, parts, PING)
 
-    def failed(error: BaseException) -> bytes:
-        return written(builder.fail(described(error)[1]))
+    def failed(status: int, error: ErrorResponse) -> bytes:
+        return written(builder.fail(error))
 
     return await context.generate(
         request, body.model, call, stream=bool(body.stream), shape=builder.whole, events=events,
