@@ -199,6 +199,13 @@ class Run:
         return max(ended) if len(ended) == len(times) else None
 
     @property
+    def queue_seconds(self) -> float | None:
+        """How long the text that was begun first waited for a slot; None while all wait."""
+        requests = [choice.request for choice in self.choices]
+        times = [each.admit_time - each.submit_time for each in requests if each.admit_time]
+        return min(times, default=None)
+
+    @property
     def n_generated(self) -> int:
         """The tokens of all texts so far."""
         return sum(choice.request.n_generated for choice in self.choices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -41,6 +42,7 @@ from .proxy_routes import (
 )
 from .request_log import RequestLog
 from .settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
+from .tracing import tracer_of
 from .types import (
     CreateChatCompletionRequest,
     CreateCompletionRequest,
@@ -89,11 +91,12 @@ def create_app(
     """
     server, all_models = _chosen(settings, server_settings, model_settings)
     server.check_safe()
-    monitor = Monitor(lambda: monitoring.counts(context)[0], lambda: monitoring.counts(context)[1])
+    monitor = Monitor(lambda: monitoring.loads(context))
     registry = ModelRegistry(server, all_models, monitor)
     registry.models[0].check_file()
     set_llama_proxy(RegistryProxy(registry))
     context = ServerContext(server, registry, monitor)
+    tracer = tracer_of(server.otel)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -102,6 +105,8 @@ def create_app(
             yield
         finally:
             await registry.close()
+            if tracer is not None:
+                await asyncio.to_thread(tracer.close)
 
     app = FastAPI(
         title="llama.cpp Python API",
@@ -128,7 +133,7 @@ def create_app(
         )
     app.add_middleware(OverriddenProxy, application=app)
     app.add_middleware(Gate, settings=server)
-    app.add_middleware(RequestLog, logs=server.access_log, monitor=monitor)
+    app.add_middleware(RequestLog, logs=server.access_log, monitor=monitor, tracer=tracer)
     return app
 
 

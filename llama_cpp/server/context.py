@@ -15,7 +15,7 @@ from .encoding import event
 from .generation import ActiveGeneration, PolledJob
 from .model import ModelRegistry
 from .monitor import Monitor
-from .request_record import record_of
+from .request_record import RequestRecord, record_of
 from .settings import ServerSettings
 from .stream import DONE, PING, EventStream, Failed, answered
 
@@ -39,6 +39,17 @@ class ServerContext:
         if limit is None:
             return max_tokens
         return limit if max_tokens is None or max_tokens < 0 else min(max_tokens, limit)
+
+    def noted(self, request: Request, model: str | None) -> RequestRecord:
+        """Say in the record of a request which model it means, and return it.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        record = record_of(request.scope)
+        record.requested_model = model
+        record.model = self.registry.find(model).names[0]
+        return record
 
     async def generate(
         self,
@@ -64,8 +75,7 @@ class ServerContext:
             failed: Makes the last event where something goes wrong.
         """
         async with AsyncExitStack() as stack:
-            record = record_of(request.scope)
-            record.model = self.registry.find(model).names[0]
+            record = self.noted(request, model)
             runner = await stack.enter_async_context(self.registry.lease(model))
 
             async def begin() -> ActiveGeneration:

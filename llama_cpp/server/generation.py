@@ -75,10 +75,14 @@ class ActiveGeneration:
         return None if first is None else first - self.started
 
     @property
+    def end_time(self) -> float:
+        """When it ended, by ``time.monotonic``; now, while it goes on."""
+        return self.run.end_time or self._closed or time.monotonic()
+
+    @property
     def tokens_per_second(self) -> float | None:
         """After the first token; None where there are no others."""
-        first, n_others = self.run.first_token_time, self.run.n_generated - 1
-        end = self.run.end_time or self._closed or time.monotonic()
+        first, n_others, end = self.run.first_token_time, self.run.n_generated - 1, self.end_time
         return n_others / (end - first) if first is not None and n_others and end > first else None
 
     def figures(self) -> dict[str, int | float | None]:

@@ -1,4 +1,4 @@
-"""``RequestLog``: gives each request a name, and writes one line about it when it is over."""
+"""``RequestLog``: gives each request a name, and tells of it when it is over."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .monitor import Monitor
 from .request_record import RequestRecord, record_of
+from .tracing import Tracer
 
 _LOGGER = logging.getLogger("llama_cpp.server.access")
 
@@ -26,12 +27,16 @@ class RequestLog:
         app: What comes after it.
         logs: Whether to write lines.
         monitor: Is told of answers.
+        tracer: Is told of requests; None: nobody is.
     """
 
-    def __init__(self, app: ASGIApp, *, logs: bool, monitor: Monitor) -> None:
+    def __init__(
+        self, app: ASGIApp, *, logs: bool, monitor: Monitor, tracer: Tracer | None
+    ) -> None:
         self._app = app
         self._logs = logs
         self._monitor = monitor
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request."""
@@ -59,6 +64,8 @@ class RequestLog:
                 record.break_off("cut", 500)
             route = getattr(scope.get("route"), "path", "other")
             self._monitor.answered(route, record.status)
+            if self._tracer is not None and scope["method"] == "POST":  # what models work for
+                self._tracer.ended(scope, record)
             if self._logs:
                 _LOGGER.info(_line(scope, record))
 

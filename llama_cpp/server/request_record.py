@@ -24,6 +24,7 @@ class RequestRecord:
     id: str
     started: float = field(default_factory=time.monotonic)
     status: int = 500
+    requested_model: str | None = None
     model: str | None = None
     """The first name of the model that works for it."""
     generation: ActiveGeneration | None = None

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from ...llama import Llama
 from ..context import Context, ServerContext
 from ..errors import RequestError
-from ..request_record import record_of
 from ..stream import answered
 from ..types import CreateEmbeddingRequest, RerankRequest
 
@@ -22,8 +21,7 @@ async def _computed(
     request: Request, context: ServerContext, model: str | None, call: Callable[[Llama], Any]
 ) -> Response:
     async def work() -> Any:
-        record = record_of(request.scope)
-        record.model = context.registry.find(model).names[0]
+        record = context.noted(request, model)
         async with context.registry.lease(model) as runner:
             answer = await runner.compute(lambda: call(runner.llama))
             record.input_tokens = answer["usage"]["prompt_tokens"]
