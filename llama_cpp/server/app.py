@@ -112,6 +112,7 @@ def create_app(
         title="llama.cpp Python API",
         version=__version__,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's loads scripts from elsewhere; ours is in `page`
         redoc_url=None,
         # The gate checks keys; this has the document say so, and its page ask for one.
         dependencies=[Depends(HTTPBearer(auto_error=False))] if server.keys else [],

@@ -21,6 +21,8 @@ _SECURITY = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
+    # Pages say what they need.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
 
