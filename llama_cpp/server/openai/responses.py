@@ -16,7 +16,7 @@ from ..context import Context
 from ..errors import ErrorResponse, RequestError
 from ..generation import PolledJob
 from ..stream import PING
-from ..types import Body, Integer, Number
+from ..types import Body, Integer, Number, Share
 from .responses_events import ResponseBuilder
 from .responses_request import chat_response_format, chat_tool_choice, chat_tools, conversation
 
@@ -41,7 +41,7 @@ class CreateResponseRequest(Body):
     tool_choice: str | dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
-    top_p: Number | None = Field(None, ge=0)
+    top_p: Share | None = None
     truncation: str | None = None
     user: str | None = None
 
