@@ -269,7 +269,7 @@ class TokenizeRequest(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"content": "How many tokens?"}]})
 
-    content: str
+    content: str | list[str | Token] = Field(description="A text, or texts among token ids.")
     add_special: bool = False
     parse_special: bool = True
     with_pieces: bool = False
