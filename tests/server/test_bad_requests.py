@@ -206,6 +206,7 @@ def test_prompts_beyond_the_context_are_told_apart(server: RunningServer) -> Non
     ):
         error = refused(server.post(path, body), 400)
         assert error["code"] == "context_length_exceeded"
+        assert error["message"].endswith("or start the server with a larger n_ctx")
         streamed = server.post(path, {**body, "stream": True})
         assert refused(streamed, 400)["code"] == "context_length_exceeded"
 
