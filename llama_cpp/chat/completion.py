@@ -46,12 +46,18 @@ class ChatCompletionJob(Job):
         self._wants_logprobs = params.logprobs is not None
         super().__init__(generator, [conversation.prompt], sampling, params)
         self._legacy = legacy
+        self._finish_reasons: list[str] = []
         self._include_usage = include_usage
         self._head: Any = {
             "id": f"chatcmpl-{uuid.uuid4()}",
             "created": int(time.time()),
             "model": model_name,
         }
+
+    @property
+    def finish_reasons(self) -> list[str]:
+        """Why texts ended, of those whose end was told."""
+        return self._finish_reasons
 
     @property
     def prompt(self) -> Sequence[int]:
@@ -126,9 +132,11 @@ class ChatCompletionJob(Job):
                 reader.close()
 
     def _reason(self, choice: Choice, message: Mapping[str, Any]) -> str | None:
-        reason = choice.request.finish_reason
+        reason: str | None = choice.request.finish_reason
         if reason == "stop" and message.get("tool_calls"):
-            return "function_call" if self._legacy else "tool_calls"
+            reason = "function_call" if self._legacy else "tool_calls"
+        if reason is not None:
+            self._finish_reasons.append(reason)
         return reason
 
     def _logprobs(self, run: Run, records: Sequence[TokenRecord]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -101,6 +102,7 @@ class Engine:
         with self._step_lock.lock:
             for request in requests:
                 request.number, request.call = self._finisher.number(), call
+                request.submit_time = time.monotonic()
             self._waiting.extend(requests)
         return call
 
@@ -282,6 +284,7 @@ class Engine:
                 self.sequences.cut(slot, n_shared)
             if not request.n_generated:
                 request.n_reused = slot.n_cached
+            request.admit_time = request.admit_time or time.monotonic()
             slot.tokens, slot.spans = request.tokens, request.spans
             slot.request = request
             if not request.max_tokens and not request.prompt_logprobs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 from .request import FinishReason, Request
 from .slots import Slot
@@ -25,6 +26,7 @@ class Finisher:
         request = slot.request
         assert request is not None
         request.finish_reason = reason
+        request.end_time = time.monotonic()
         self._release(slot)
         request.consumer.finish()
         request.finished = True
@@ -39,6 +41,7 @@ class Finisher:
     def end(self, request: Request, error: BaseException | None) -> None:
         """End a request that has no slot."""
         request.error = error
+        request.end_time = time.monotonic()
         request.finished = True
         request.call.n_running -= 1
 

@@ -116,8 +116,14 @@ class Request:
         self.n_extra = sum(each.media.n_tokens - each.media.n_pos for each in self.media)
         """Cells of the memory that it takes besides one for each position."""
         self.n_generated = 0
+        self.submit_time = 0.0
+        """When it was queued, by ``time.monotonic``."""
+        self.admit_time: float | None = None
+        """When it first got a slot."""
         self.first_token_time: float | None = None
-        """When the first token was chosen, by ``time.monotonic``."""
+        """When the first token was chosen."""
+        self.end_time: float | None = None
+        """When it ended."""
         self.n_reused = 0
         """Prompt tokens that did not have to be computed."""
         self.measured_from = measured_from

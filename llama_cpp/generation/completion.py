@@ -46,6 +46,12 @@ class Job:
         if self._run is not None:
             self._run.close()
 
+    @property
+    def finish_reasons(self) -> list[str]:
+        """Why texts ended, of those that have."""
+        choices = () if self._run is None else self._run.choices
+        return [each.request.finish_reason for each in choices if each.request.finish_reason]
+
     def begin(self) -> Run:
         """Begin the texts, once."""
         if self._run is None:

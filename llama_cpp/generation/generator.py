@@ -191,6 +191,25 @@ class Run:
         times = [choice.request.first_token_time for choice in self.choices]
         return min((each for each in times if each is not None), default=None)
 
+    @property
+    def end_time(self) -> float | None:
+        """When the last text ended, by ``time.monotonic``; None while one is being written."""
+        times = [choice.request.end_time for choice in self.choices]
+        ended = [each for each in times if each is not None]
+        return max(ended) if len(ended) == len(times) else None
+
+    @property
+    def queue_seconds(self) -> float | None:
+        """How long the text that was begun first waited for a slot; None while all wait."""
+        requests = [choice.request for choice in self.choices]
+        times = [each.admit_time - each.submit_time for each in requests if each.admit_time]
+        return min(times, default=None)
+
+    @property
+    def n_generated(self) -> int:
+        """The tokens of all texts so far."""
+        return sum(choice.request.n_generated for choice in self.choices)
+
     def want_all(self) -> None:
         """Be ready when all is written, and not before."""
         self._call.wants_all = True

@@ -127,7 +127,7 @@ class MediaProjector(ExclusiveHandle):
         buffer = ctypes.cast(ctypes.c_char_p(content), ctypes.POINTER(ctypes.c_uint8))
         pointer = self.acquire()
         try:
-            with collect_errors() as log:
+            with collect_errors(are_told=True) as log:
                 bitmap = self.guarded(
                     raw.mtmd_helper_bitmap_init_from_buf,
                     pointer,

@@ -297,7 +297,7 @@ def _grammar(
 
     def init(rules: bytes) -> tuple[Any, ctypes.c_char_p, list[str]]:
         error = ctypes.c_char_p()
-        with collect_errors() as log:
+        with collect_errors(are_told=True) as log:
             pointer = bridge("bridge_sampler_init_grammar")(
                 None if vocab is None else vocab.pointer, rules, c_root, lazy,
                 c_patterns, len(c_patterns), c_ids, len(ids), ctypes.byref(error),

@@ -58,6 +58,7 @@ class _ThreadLog(threading.local):
         self.level = logging.DEBUG
         self.unfinished = ""
         self.errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
+        self.are_told = False
 
 
 _thread = _ThreadLog()
@@ -85,22 +86,28 @@ def _emit(line: str) -> None:
     level = _thread.level
     if level >= logging.ERROR:
         _thread.errors.append(line)
-        if line in _OF_ABORTS:
+        if _thread.are_told or line in _OF_ABORTS:
             level = logging.DEBUG
     if logger.isEnabledFor(level):
         logger.log(level, "%s", line)
 
 
 @contextmanager
-def collect_errors() -> Iterator[deque[str]]:
-    """Collect the error lines that native code logs on this thread inside the ``with`` block."""
+def collect_errors(*, are_told: bool = False) -> Iterator[deque[str]]:
+    """Collect the error lines that native code logs on this thread inside the ``with`` block.
+
+    Args:
+        are_told: Whether an exception tells what they say, to who gave something wrong; they are
+            no errors of the program then, and logged at DEBUG.
+    """
     outer, _thread.errors = _thread.errors, deque(maxlen=_KEPT_ERRORS)
+    were_told, _thread.are_told = _thread.are_told, are_told
     try:
         yield _thread.errors
     finally:
         _finish()
         outer.extend(_thread.errors)
-        _thread.errors = outer
+        _thread.errors, _thread.are_told = outer, were_told
 
 
 @ggml_log_callback

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -39,7 +40,9 @@ from .proxy_routes import (
     set_server_settings,
     tokenize,
 )
+from .request_log import RequestLog
 from .settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
+from .tracing import tracer_of
 from .types import (
     CreateChatCompletionRequest,
     CreateCompletionRequest,
@@ -88,11 +91,12 @@ def create_app(
     """
     server, all_models = _chosen(settings, server_settings, model_settings)
     server.check_safe()
-    monitor = Monitor(lambda: monitoring.counts(context)[0], lambda: monitoring.counts(context)[1])
+    monitor = Monitor(lambda: monitoring.loads(context))
     registry = ModelRegistry(server, all_models, monitor)
     registry.models[0].check_file()
     set_llama_proxy(RegistryProxy(registry))
     context = ServerContext(server, registry, monitor)
+    tracer = tracer_of(server.otel)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -101,11 +105,14 @@ def create_app(
             yield
         finally:
             await registry.close()
+            if tracer is not None:
+                await asyncio.to_thread(tracer.close)
 
     app = FastAPI(
         title="llama.cpp Python API",
         version=__version__,
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's loads scripts from elsewhere; ours is in `page`
         redoc_url=None,
         # The gate checks keys; this has the document say so, and its page ask for one.
         dependencies=[Depends(HTTPBearer(auto_error=False))] if server.keys else [],
@@ -123,9 +130,11 @@ def create_app(
             allow_origins=server.cors_allow_origins,
             allow_methods=["*"],
             allow_headers=["*"],
+            expose_headers=["X-Request-ID"],
         )
     app.add_middleware(OverriddenProxy, application=app)
-    app.add_middleware(Gate, settings=server, monitor=monitor)
+    app.add_middleware(Gate, settings=server)
+    app.add_middleware(RequestLog, logs=server.access_log, monitor=monitor, tracer=tracer)
     return app
 
 

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from ..errors import LlamaError
+from .logs import configure_logging
 from .settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
 
 T = TypeVar("T", bound=type[BaseModel])
@@ -112,11 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config_file", "--config-file", help="A file of settings: JSON or YAML.")
     add_args_from_model(parser, Settings)
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logging()
     # Of the engine, verbose says how much is logged.
     logging.getLogger("llama_cpp.server").setLevel(logging.INFO)
     try:
         server, models = _settings(given)
+        configure_logging(server.log_format)
         from .serve import serve
 
         serve(server, models)

@@ -15,8 +15,9 @@ from .encoding import event
 from .generation import ActiveGeneration, PolledJob
 from .model import ModelRegistry
 from .monitor import Monitor
+from .request_record import RequestRecord, record_of
 from .settings import ServerSettings
-from .stream import DONE, PING, EventStream, answered
+from .stream import DONE, PING, EventStream, Failed, answered
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,17 @@ class ServerContext:
             return max_tokens
         return limit if max_tokens is None or max_tokens < 0 else min(max_tokens, limit)
 
+    def noted(self, request: Request, model: str | None) -> RequestRecord:
+        """Say in the record of a request which model it means, and return it.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        record = record_of(request.scope)
+        record.requested_model = model
+        record.model = self.registry.find(model).names[0]
+        return record
+
     async def generate(
         self,
         request: Request,
@@ -48,7 +60,7 @@ class ServerContext:
         stream: bool,
         shape: Callable[[Any], Any] = lambda answer: answer,
         events: Callable[[AsyncIterator[list[Any]]], AsyncIterator[bytes]] | None = None,
-        failed: Callable[[BaseException], bytes] | None = None,
+        failed: Failed | None = None,
     ) -> Response:
         """Answer a request for text.
 
@@ -63,10 +75,12 @@ class ServerContext:
             failed: Makes the last event where something goes wrong.
         """
         async with AsyncExitStack() as stack:
+            record = self.noted(request, model)
             runner = await stack.enter_async_context(self.registry.lease(model))
 
             async def begin() -> ActiveGeneration:
                 running = await runner.start(lambda: call(runner.llama))
+                record.generation = running
                 stack.callback(running.close)
                 return running
 

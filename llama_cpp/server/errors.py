@@ -15,6 +15,7 @@ from starlette.responses import Response
 from typing_extensions import TypedDict
 
 from .. import errors
+from .advice import for_client
 from .encoding import JSONAnswer
 from .types import CreateChatCompletionRequest, CreateCompletionRequest, CreateEmbeddingRequest
 
@@ -97,7 +98,7 @@ def described(error: BaseException) -> tuple[int, ErrorResponse, Mapping[str, st
     """Return status, error object and headers for whatever went wrong."""
     param = code = None
     headers: Mapping[str, str] = {}
-    message = str(error)
+    message = for_client(error) if isinstance(error, errors.LlamaError) else str(error)
     if isinstance(error, RequestError):
         status, param, code, headers = error.status, error.param, error.code, error.headers or {}
     elif isinstance(error, errors.ContextWindowError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Protocol, cast
 
@@ -11,6 +12,10 @@ from ..generation.generator import Run
 
 class PolledJob(Protocol):
     """A call of ``Llama`` that is asked for what there is."""
+
+    @property
+    def finish_reasons(self) -> list[str]:
+        """Why texts ended, of those that have."""
 
     def begin(self) -> Run:
         """Begin the texts, once."""
@@ -51,11 +56,45 @@ class ActiveGeneration:
         self.news = asyncio.Event()
         self.started = started
         self._error: Exception | None = None
+        self._closed: float | None = None
 
     @property
     def is_ready(self) -> bool:
         """Whether there is something to take."""
         return self._error is not None or self.run.is_ready
+
+    @property
+    def finish_reasons(self) -> list[str]:
+        """Why texts ended, of those that have."""
+        return self._job.finish_reasons
+
+    @property
+    def seconds_to_first_token(self) -> float | None:
+        """Since it was asked for; None before."""
+        first = self.run.first_token_time
+        return None if first is None else first - self.started
+
+    @property
+    def end_time(self) -> float:
+        """When it ended, by ``time.monotonic``; now, while it goes on."""
+        return self.run.end_time or self._closed or time.monotonic()
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """After the first token; None where there are no others."""
+        first, n_others, end = self.run.first_token_time, self.run.n_generated - 1, self.end_time
+        return n_others / (end - first) if first is not None and n_others and end > first else None
+
+    def figures(self) -> dict[str, int | float | None]:
+        """Tokens and times so far, for a log; None is not known."""
+        usage, first, rate = self.run.usage, self.seconds_to_first_token, self.tokens_per_second
+        return {
+            "input_tokens": usage["prompt_tokens"],
+            "output_tokens": usage["completion_tokens"],
+            "cached_tokens": usage["prompt_tokens_details"]["cached_tokens"],
+            "ttft_ms": None if first is None else round(first * 1e3, 1),
+            "tokens_per_second": None if rate is None else round(rate, 1),
+        }
 
     def fail(self, error: Exception) -> None:
         """End it: the engine cannot go on."""
@@ -115,6 +154,7 @@ class ActiveGeneration:
 
     def close(self) -> None:
         """Stop it, if it is not finished, and give its place to others."""
+        self._closed = self._closed or time.monotonic()
         self._job.cancel()
         self._runner.forget(self)
 

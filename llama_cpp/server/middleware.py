@@ -1,13 +1,10 @@
-"""What every request passes: its host, its key, its size, headers for browsers, the access log."""
+"""What every request passes: its host, its key, its size, headers for browsers."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-import json
-import logging
 import re
-import time
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,10 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import RequestError, respond, route_path, server_ends
-from .monitor import Monitor
 from .settings import LOOPBACK, ServerSettings
-
-_LOGGER = logging.getLogger("llama_cpp.server.access")
 
 _OPEN = ("/health", "/v1/health", "/", "/docs", "/openapi.json", "/favicon.ico")
 _JSON = re.compile(r"application/([\w.-]+\+)?json\s*(;|$)", re.IGNORECASE)
@@ -27,6 +21,8 @@ _SECURITY = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
+    # Pages say what they need.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 
 
@@ -36,16 +32,13 @@ class Gate:
     Args:
         app: What comes after it.
         settings: What is let in.
-        monitor: Is told of answers.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, monitor: Monitor) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
         self._keys = settings.keys
         self._max_body = settings.max_body_bytes
         self._hosts = _hosts(settings)
-        self._logs = settings.access_log
-        self._monitor = monitor
         self._allows_origins = bool(settings.cors_allow_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,12 +46,12 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status, has_begun = time.perf_counter(), 500, False
+        has_begun = False
 
         async def answer(message: Message) -> None:
-            nonlocal status, has_begun
+            nonlocal has_begun
             if message["type"] == "http.response.start":
-                status, has_begun = message["status"], True
+                has_begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in _SECURITY.items():
                     if not (self._allows_origins and name.startswith("Cross-Origin")):
@@ -69,23 +62,14 @@ class Gate:
         try:
             self._check(scope, Headers(scope=scope))
             await self._app(scope, body, answer)
-        except RequestError as error:
+        except Exception as error:
+            if has_begun:
+                raise
             await respond(error, route_path(scope))(scope, receive, answer)
         except asyncio.CancelledError:  # nobody else cancels requests than the server's end
             if has_begun:
                 raise
             await respond(server_ends(), route_path(scope))(scope, receive, answer)
-        finally:
-            route = getattr(scope.get("route"), "path", "other")
-            self._monitor.answered(route, status)
-            if self._logs:
-                _LOGGER.info(
-                    "client=%s method=%s path=%s status=%d ms=%.1f",
-                    (scope.get("client") or ("-",))[0], scope["method"],
-                    json.dumps(scope["path"]),  # its line breaks begin no line of the log
-                    status,
-                    (time.perf_counter() - started) * 1e3,
-                )  # fmt: skip
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         is_for_us = self._hosts is None or _without_port(headers.get("host", "")) in self._hosts

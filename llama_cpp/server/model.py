@@ -207,7 +207,9 @@ class ModelRegistry:
                 llama = self._preloaded.pop(name)
             else:
                 llama = await asyncio.to_thread(load, settings)
-            runner = ModelRunner(llama, max_queue=self._server.max_queue, monitor=self._monitor)
+            runner = ModelRunner(
+                llama, name=name, max_queue=self._server.max_queue, monitor=self._monitor
+            )
             self._sizes[name] = 0 if settings.vocab_only else llama.memory().used
             try:
                 await self._make_room(self._sizes[name])

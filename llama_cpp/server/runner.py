@@ -27,12 +27,14 @@ class ModelRunner:
 
     Args:
         llama: The model, which it owns.
+        name: What it is called where it is told of.
         max_queue: So many requests may wait; further ones are refused.
         monitor: Is told what was done.
     """
 
-    def __init__(self, llama: Llama, *, max_queue: int, monitor: Monitor) -> None:
+    def __init__(self, llama: Llama, *, name: str, max_queue: int, monitor: Monitor) -> None:
         self.llama = llama
+        self._name = name
         self.last_used = time.monotonic()
         self.n_leases = 0
         self._limit = len(llama.engine.slots) + max_queue if not llama.vocab_only else max_queue
@@ -70,6 +72,7 @@ class ModelRunner:
             job = await self.in_thread(lambda: prepared(call), otherwise=self._drop)
             running = ActiveGeneration(self, job, started)
             self._running.add(running)
+            self._monitor.begun(self._name, running)
         self._work.set()
         return running
 
@@ -100,7 +103,7 @@ class ModelRunner:
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
         if self.n_active >= self._limit:
-            self._monitor.refused()
+            self._monitor.refused(self._name)
             raise RequestError(
                 429,
                 f"the server is busy: {self.n_active} requests run or wait; try again later",
@@ -131,7 +134,7 @@ class ModelRunner:
         """Know that nobody waits for a generation any more."""
         if running in self._running:
             self._running.discard(running)
-            self._monitor.generated(running)
+            self._monitor.ended(running)
             self.last_used = time.monotonic()
             self._work.set()  # so that what was cancelled leaves its slot
 
@@ -178,6 +181,7 @@ class ModelRunner:
 
     def _deliver(self) -> None:
         self._is_notified = False
+        self._monitor.stepped(self._running)
         for running in self._running:
             if running.is_ready:
                 running.news.set()

@@ -41,6 +41,7 @@ def serve(server: ServerSettings, models: Sequence[ModelSettings]) -> None:
         ssl_certfile=server.ssl_certfile,
         root_path=server.root_path,
         access_log=False,  # ours tells more
+        log_config=None,
         log_level="warning" if not server.access_log else "info",
         timeout_graceful_shutdown=server.shutdown_seconds,
         timeout_keep_alive=30,

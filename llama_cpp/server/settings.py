@@ -16,6 +16,7 @@ from typing_extensions import Self
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelNotFoundError
 from ..models.params import ContextParams, ModelParams
+from .logs import LogFormat
 
 __all__ = ["ConfigFileSettings", "ModelSettings", "ServerSettings", "Settings"]
 
@@ -225,6 +226,12 @@ class ServerSettings(BaseSettings):
     )
     shutdown_seconds: int = Field(30, ge=0, description="How long to finish what runs at the end.")
     access_log: bool = Field(True, description="Log each request.")
+    otel: bool | None = Field(
+        None,
+        description="Trace requests by OpenTelemetry; left out: where OTEL_EXPORTER_OTLP_ENDPOINT "
+        "says where traces go.",
+    )
+    log_format: LogFormat = Field("text", description="Lines of the log: text, or json.")
 
     @property
     def keys(self) -> list[str]:

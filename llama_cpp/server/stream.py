@@ -12,12 +12,18 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from .encoding import JSONAnswer, event
-from .errors import described, server_ends
+from .errors import ErrorResponse, described, server_ends
+from .request_record import RequestRecord, record_of
 
 T = TypeVar("T")
 
 PING = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
+
+LEFT = 499
+"""The status of who left, which nginx made usual."""
+
+Failed = Callable[[int, ErrorResponse], bytes]
 
 
 class EventStream(Response):
@@ -25,14 +31,14 @@ class EventStream(Response):
 
     Args:
         parts: Bytes of whole events.
-        failed: Makes the last event of what went wrong.
+        failed: Makes the last event of what went wrong, of its status and error object.
         resources: What is given back when it is over, whether it has begun or not.
     """
 
     def __init__(
         self,
         parts: AsyncIterator[bytes],
-        failed: Callable[[BaseException], bytes] | None = None,
+        failed: Failed | None = None,
         resources: AsyncExitStack | None = None,
     ) -> None:
         super().__init__(
@@ -43,20 +49,23 @@ class EventStream(Response):
         self._parts = parts
         self._failed = failed or failure_event
         self._resources = resources or AsyncExitStack()
-        self._has_begun = False
+        self._has_begun = self._is_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
+        record = record_of(scope)
         async with self._resources:
             try:
-                await until_left(receive, self._send(send))
+                await until_left(receive, self._send(send, record))
+                if not self._is_over:
+                    record.break_off("cancelled", LEFT)
             except asyncio.CancelledError:  # nobody else cancels requests than the server's end
                 if not self._has_begun:
                     raise
-                await send(_body(self._failed(server_ends())))
+                await self._fail(server_ends(), send, record)
                 await send(_body(b"", more=False))
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, record: RequestRecord) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
         self._has_begun = True
@@ -64,19 +73,25 @@ class EventStream(Response):
             async for part in self._parts:
                 await send(_body(part))
         except Exception as error:
-            await send(_body(self._failed(error)))
+            await self._fail(error, send, record)
         finally:
             await self._parts.aclose()  # type: ignore[attr-defined]  # they are generators
         await send(_body(b"", more=False))
+        self._is_over = True
+
+    async def _fail(self, error: BaseException, send: Send, record: RequestRecord) -> None:
+        status, body, _ = described(error)
+        record.break_off("cut", status)
+        await send(_body(self._failed(status, body)))
 
 
 def _body(part: bytes, *, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": part, "more_body": more}
 
 
-def failure_event(error: BaseException) -> bytes:
+def failure_event(status: int, error: ErrorResponse) -> bytes:
     """The event of what went wrong in the middle of an answer."""
-    return event({"error": described(error)[1]})
+    return event({"error": error})
 
 
 async def until_left(receive: Receive, work: Awaitable[T]) -> T | None:
@@ -104,5 +119,6 @@ async def answered(request: Request, work: Awaitable[Any]) -> Response:
     """Answer with what work gives; a client that leaves cancels it."""
     result = await until_left(request.receive, work)
     if result is None:
-        return Response(status_code=499)  # nobody reads it
+        record_of(request.scope).break_off("cancelled", LEFT)
+        return Response(status_code=LEFT)  # nobody reads it
     return JSONAnswer(result)

@@ -28,6 +28,8 @@ INT32_MAX = 2**31 - 1
 Token: TypeAlias = Annotated[int, Field(ge=0, le=INT32_MAX)]
 Count: TypeAlias = Annotated[int, Field(ge=0, le=INT32_MAX)]
 Integer: TypeAlias = Annotated[int, Field(ge=-INT32_MAX, le=INT32_MAX)]
+Limit: TypeAlias = Annotated[int, Field(ge=-1, le=INT32_MAX)]
+"""How many at most; -1 is no limit, as for llama-server."""
 Seed: TypeAlias = Annotated[int, Field(ge=-(2**63), le=2**64 - 1)]
 
 
@@ -44,6 +46,7 @@ def _no_bool(value: Any) -> Any:
 
 
 Number: TypeAlias = Annotated[float, BeforeValidator(_no_bool)]
+Share: TypeAlias = Annotated[Number, Field(ge=0, le=1)]
 
 
 STOPS_MAX = 4096
@@ -72,10 +75,10 @@ class Sampling(Body):
     """How tokens are chosen: see ``SamplingParams``; None takes the default."""
 
     temperature: Number | None = Field(None, ge=0)
-    top_p: Number | None = Field(None, ge=0)
+    top_p: Share | None = None
     top_k: Integer | None = None
-    min_p: Number | None = Field(None, ge=0)
-    typical_p: Number | None = Field(None, ge=0)
+    min_p: Share | None = None
+    typical_p: Share | None = None
     frequency_penalty: Number | None = None
     presence_penalty: Number | None = None
     repeat_penalty: Number | None = Field(None, ge=0)
@@ -86,8 +89,8 @@ class Sampling(Body):
     dynatemp_range: Number | None = Field(None, ge=0)
     dynatemp_exponent: Number | None = Field(None, ge=0)
     top_n_sigma: Number | None = None
-    xtc_probability: Number | None = Field(None, ge=0, le=1)
-    xtc_threshold: Number | None = Field(None, ge=0, le=1)
+    xtc_probability: Share | None = None
+    xtc_threshold: Share | None = None
     dry_multiplier: Number | None = Field(None, ge=0)
     dry_base: Number | None = Field(None, ge=0)
     dry_allowed_length: Count | None = None
@@ -112,7 +115,9 @@ class Generating(Sampling):
     """What completions and chats have in common."""
 
     model: str | None = Field(None, description="Which model; with one any name will do.")
-    max_tokens: Integer | None = Field(None, description="Tokens to generate at most.")
+    max_tokens: Limit | None = Field(
+        None, description="Tokens to generate at most; -1: as many as fit."
+    )
     stop: Stops | None = None
     stream: bool | None = False
     stream_options: StreamOptions | None = None
@@ -128,7 +133,7 @@ class CreateCompletionRequest(Generating):
         "", description="What to complete: texts or token ids."
     )
     suffix: str | None = Field(None, description="What comes after the text to write.")
-    max_tokens: Integer | None = 16
+    max_tokens: Limit | None = 16
     echo: bool | None = Field(False, description="Whether the prompt is part of the text.")
     logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
     best_of: Annotated[int, Field(ge=1, le=128)] | None = Field(
@@ -160,7 +165,7 @@ class CreateChatCompletionRequest(Generating):
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    max_completion_tokens: Integer | None = None
+    max_completion_tokens: Limit | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
     response_format: dict[str, Any] | None = None
@@ -264,7 +269,7 @@ class TokenizeRequest(Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"content": "How many tokens?"}]})
 
-    content: str
+    content: str | list[str | Token] = Field(description="A text, or texts among token ids.")
     add_special: bool = False
     parse_special: bool = True
     with_pieces: bool = False

@@ -10,6 +10,7 @@ import pytest
 from server_kit import RunningServer, serving
 
 SECRET = {"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}
+COUNT = "/v1/messages/count_tokens"
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
@@ -37,7 +38,11 @@ def assert_serves(server: RunningServer) -> None:
         ({"n": 10**9}, "n"),
         ({"logprobs": 101}, "logprobs"),
         ({"logprobs": -1}, "logprobs"),
+        ({"max_tokens": -2}, "max_tokens"),
         ({"temperature": -1}, "temperature"),
+        ({"top_p": 1.01}, "top_p"),
+        ({"min_p": 1.5}, "min_p"),
+        ({"typical_p": -0.1}, "typical_p"),
         ({"temperature": True}, "temperature"),
         ({"top_k": 2**70}, "top_k"),
         ({"prompt": [5000000]}, None),
@@ -83,6 +88,10 @@ def test_wrong_completions_are_refused(
         {"messages": HELLO, "tools": [{"type": "function"}]},
         {"messages": HELLO, "tool_choice": "required"},
         {"messages": HELLO, "response_format": {"type": "json_schema"}},
+        {"messages": HELLO, "tool_choice": "magic"},
+        {"messages": HELLO, "max_tokens": -2},
+        {"messages": HELLO, "max_completion_tokens": -5},
+        {"messages": HELLO, "top_p": 2},
         {"messages": HELLO, "top_logprobs": 3},
         {"messages": HELLO, "reasoning_format": "magic"},
     ],
@@ -91,6 +100,57 @@ def test_wrong_completions_are_refused(
 def test_wrong_chats_are_refused(server: RunningServer, body: dict[str, Any]) -> None:
     refused(server.post("/v1/chat/completions", body), 400)
     assert_serves(server)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"max_output_tokens": 0},
+        {"max_output_tokens": -1},
+        {"top_p": 1.5},
+        {"tool_choice": {"type": "magic"}},
+        {"tool_choice": "magic"},
+    ],
+    ids=str,
+)
+def test_wrong_responses_are_refused(server: RunningServer, body: dict[str, Any]) -> None:
+    [field] = body
+    assert field in refused(server.post("/v1/responses", {"input": "Hi", **body}), 400)["message"]
+
+
+TOOL = {"name": "f", "input_schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"max_tokens": 0},
+        {"max_tokens": -1},
+        {"top_p": 1.5},
+        {"tool_choice": {"type": "magic"}},
+        {"tool_choice": {"type": ["auto"]}},
+        {"tool_choice": {}},
+        {"tool_choice": {"type": "tool"}},
+        {"tool_choice": {"type": "tool", "name": "g"}},
+        {"thinking": {"type": "perhaps"}},
+    ],
+    ids=str,
+)
+def test_wrong_messages_are_refused(server: RunningServer, body: dict[str, Any]) -> None:
+    sent = {"messages": HELLO, "max_tokens": 4, "tools": [TOOL], **body}
+    [field] = body
+    paths = ["/v1/messages"] if field in ("max_tokens", "top_p") else ["/v1/messages", COUNT]
+    for path in paths:
+        answer = server.post(path, sent)
+        assert answer.status_code == 400, answer.text
+        error = answer.json()["error"]
+        assert error.keys() == {"type", "message"} and answer.json()["type"] == "error"
+        assert error["type"] == "invalid_request_error" and field in error["message"]
+
+
+def test_minus_one_is_no_limit(server: RunningServer) -> None:
+    body = {"prompt": "Once", "stop": ["."], "max_tokens": -1}
+    assert server.post("/v1/completions", body).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -146,6 +206,7 @@ def test_prompts_beyond_the_context_are_told_apart(server: RunningServer) -> Non
     ):
         error = refused(server.post(path, body), 400)
         assert error["code"] == "context_length_exceeded"
+        assert error["message"].endswith("or start the server with a larger n_ctx")
         streamed = server.post(path, {**body, "stream": True})
         assert refused(streamed, 400)["code"] == "context_length_exceeded"
 

@@ -14,11 +14,11 @@ from ..arguments import chat_job
 from ..chunk_builder import built_events, written
 from ..context import Context
 from ..encoding import event
-from ..errors import anthropic_shape, described
+from ..errors import ErrorResponse, anthropic_shape
 from ..generation import PolledJob
 from ..stream import answered
-from ..types import Body, Integer, Number, Stops
-from .shapes import MessageBuilder, chat_tool_choice, chat_tools, conversation
+from ..types import Body, Integer, Number, Share, Stops
+from .shapes import MessageBuilder, chat_tool_choice, chat_tools, conversation, wants_thoughts
 
 router = APIRouter(tags=["Anthropic"])
 
@@ -47,7 +47,7 @@ class CreateMessageRequest(CountTokensRequest):
     stream: bool | None = False
     temperature: Number | None = Field(None, ge=0)
     top_k: Integer | None = None
-    top_p: Number | None = Field(None, ge=0)
+    top_p: Share | None = None
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -69,7 +69,7 @@ def _arguments(body: CountTokensRequest) -> dict[str, Any]:
     if (body.tool_choice or {}).get("disable_parallel_tool_use"):
         arguments["parallel_tool_calls"] = False
     if body.thinking is not None:
-        arguments["enable_thinking"] = body.thinking.get("type") != "disabled"
+        arguments["enable_thinking"] = wants_thoughts(body.thinking)
     return arguments
 
 
@@ -103,9 +103,8 @@ async def create_message(
         opening = builder.begin(len(jobs[0].prompt))
         return built_events(opening, builder, parts, written([{"type": "ping"}]))
 
-    def failed(error: BaseException) -> bytes:
-        status, what, _ = described(error)
-        return event(anthropic_shape(what, status), "error")
+    def failed(status: int, error: ErrorResponse) -> bytes:
+        return event(anthropic_shape(error, status), "error")
 
     return await context.generate(
         request, body.model, call, stream=bool(body.stream), shape=builder.whole, events=events,

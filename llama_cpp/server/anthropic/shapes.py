@@ -10,6 +10,8 @@ from typing import Any
 from ..chunk_builder import Event, calls_in, whole_as_chunk
 from ..errors import RequestError
 
+_TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_THINKING = ("enabled", "disabled", "adaptive")
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
@@ -137,11 +139,37 @@ def chat_tools(tools: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]
 
 
 def chat_tool_choice(choice: Mapping[str, Any] | None) -> Any:
-    """Make a chat's tool choice."""
-    kind = (choice or {}).get("type")
+    """Make a chat's tool choice.
+
+    Raises:
+        RequestError: It is of no known type.
+    """
+    if choice is None:
+        return None
+    kind = choice.get("type")
     if kind == "tool":
-        return {"type": "function", "function": {"name": (choice or {}).get("name")}}
-    return {"any": "required", "auto": "auto", "none": "none"}.get(str(kind))
+        return {"type": "function", "function": {"name": choice.get("name")}}
+    if not isinstance(kind, str) or kind not in _TOOL_CHOICES:
+        raise _no_type("tool_choice", kind, (*_TOOL_CHOICES, "tool"))
+    return _TOOL_CHOICES[kind]
+
+
+def wants_thoughts(thinking: Mapping[str, Any]) -> bool:
+    """Whether thoughts are asked for.
+
+    Raises:
+        RequestError: It is of no known type.
+    """
+    kind = thinking.get("type")
+    if kind not in _THINKING:
+        raise _no_type("thinking", kind, _THINKING)
+    return str(kind) != "disabled"
+
+
+def _no_type(field: str, kind: Any, known: Sequence[str]) -> RequestError:
+    return RequestError(
+        400, f"{field}.type={kind!r} must be one of {', '.join(known)}", param=field
+    )
 
 
 class MessageBuilder:

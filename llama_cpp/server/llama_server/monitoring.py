@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter
@@ -10,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from ... import __version__
 from ...engine.slots import Slot
 from ..context import Context, ServerContext
+from ..monitor import ModelLoad
 
 router = APIRouter(tags=["Monitoring"])
 
@@ -67,11 +69,9 @@ async def props(context: Context, model: str | None = None) -> dict[str, Any]:
         }
 
 
-def counts(context: ServerContext) -> tuple[int, int]:
-    """How many requests are decoded, and how many wait."""
-    active = processing = 0
-    for runner in context.registry.runners.values():
-        active += runner.n_active
-        if not runner.llama.vocab_only:
-            processing += sum(slot.request is not None for slot in runner.llama.engine.slots)
-    return processing, max(0, active - processing)
+def loads(context: ServerContext) -> Iterator[ModelLoad]:
+    """What each loaded model has to do."""
+    for name, runner in context.registry.runners.items():
+        slots = () if runner.llama.vocab_only else runner.llama.engine.slots
+        processing = sum(slot.request is not None for slot in slots)
+        yield ModelLoad(name, processing, max(0, runner.n_active - processing))

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from ...llama import Llama
 from ..context import Context
 from ..types import (
     DetokenizeInputRequest,
@@ -44,27 +45,50 @@ async def detokenize(body: DetokenizeInputRequest, context: Context) -> Detokeni
 
 @router.post("/tokenize", summary="Tokenize, as llama-server does")
 async def tokenize_content(body: TokenizeRequest, context: Context) -> dict[str, Any]:
-    """Split a text into token ids, with their texts if wanted."""
-    tokens = await _tokens(
-        context, body.model, body.content, add_bos=body.add_special, special=body.parse_special
-    )
-    if not body.with_pieces:
-        return {"tokens": tokens}
+    """Split a text, or texts among token ids, into token ids, with their pieces if wanted."""
+    parts = [body.content] if isinstance(body.content, str) else body.content
     async with context.registry.lease(body.model) as runner:
         llama = runner.llama
-        pieces = await runner.in_thread(
-            lambda: [
-                {"id": token, "piece": llama.detokenize([token]).decode("utf-8", "replace")}
-                for token in tokens
+
+        def split() -> list[Any]:
+            tokens: list[int] = []
+            for index, part in enumerate(parts):
+                if isinstance(part, int):
+                    tokens.append(part)
+                    continue
+                is_beginning = body.add_special and not index
+                data = part.encode("utf-8", "surrogatepass")
+                tokens += llama.tokenize(data, add_bos=is_beginning, special=body.parse_special)
+            if not body.with_pieces:
+                return tokens
+            return [
+                {"id": token, "piece": _text_or_bytes(_piece(llama, token))} for token in tokens
             ]
-        )
-    return {"tokens": pieces}
+
+        return {"tokens": await runner.in_thread(split)}
 
 
 @router.post("/detokenize", summary="Detokenize, as llama-server does")
 async def detokenize_content(body: DetokenizeRequest, context: Context) -> dict[str, str]:
-    """Join token ids to a text."""
-    return {"content": await _text(context, body.model, body.tokens)}
+    """Join the pieces of token ids, those of special tokens too."""
+    async with context.registry.lease(body.model) as runner:
+        llama = runner.llama
+        joined = await runner.in_thread(
+            lambda: b"".join(_piece(llama, token) for token in body.tokens)
+        )
+    return {"content": joined.decode("utf-8", "replace")}
+
+
+def _piece(llama: Llama, token: int) -> bytes:
+    return llama.weights.vocab.token_to_piece(token, special=True)
+
+
+def _text_or_bytes(piece: bytes) -> str | list[int]:
+    """A piece as a text, or as numbers if it is only a part of a character."""
+    try:
+        return piece.decode()
+    except UnicodeDecodeError:
+        return list(piece)
 
 
 async def _tokens(

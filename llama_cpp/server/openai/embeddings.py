@@ -21,8 +21,11 @@ async def _computed(
     request: Request, context: ServerContext, model: str | None, call: Callable[[Llama], Any]
 ) -> Response:
     async def work() -> Any:
+        record = context.noted(request, model)
         async with context.registry.lease(model) as runner:
-            return await runner.compute(lambda: call(runner.llama))
+            answer = await runner.compute(lambda: call(runner.llama))
+            record.input_tokens = answer["usage"]["prompt_tokens"]
+            return answer
 
     return await answered(request, work())
 

@@ -13,10 +13,10 @@ from ...llama import Llama
 from ..arguments import chat_job
 from ..chunk_builder import built_events, written
 from ..context import Context
-from ..errors import RequestError, described
+from ..errors import ErrorResponse, RequestError
 from ..generation import PolledJob
 from ..stream import PING
-from ..types import Body, Integer, Number
+from ..types import Body, Integer, Number, Share
 from .responses_events import ResponseBuilder
 from .responses_request import chat_response_format, chat_tool_choice, chat_tools, conversation
 
@@ -41,7 +41,7 @@ class CreateResponseRequest(Body):
     tool_choice: str | dict[str, Any] | None = None
     tools: list[dict[str, Any]] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
-    top_p: Number | None = Field(None, ge=0)
+    top_p: Share | None = None
     truncation: str | None = None
     user: str | None = None
 
@@ -85,8 +85,8 @@ async def create_response(
     def events(parts: AsyncIterator[list[Any]]) -> AsyncIterator[bytes]:
         return built_events(builder.begin(), builder, parts, PING)
 
-    def failed(error: BaseException) -> bytes:
-        return written(builder.fail(described(error)[1]))
+    def failed(status: int, error: ErrorResponse) -> bytes:
+        return written(builder.fail(error))
 
     return await context.generate(
         request, body.model, call, stream=bool(body.stream), shape=builder.whole, events=events,

@@ -139,7 +139,7 @@ def test_policy_forbids_inline_code(chat: Chat) -> None:
     # Should text ever become markup, this is what still stands in its way.
     response = chat.page.request.get(chat.url)
     policy = response.headers["content-security-policy"]
-    assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
+    assert "script-src 'self'" in policy and "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
 
 
