@@ -10,6 +10,7 @@ from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError
 from ..handles import Batch, Context, LoraAdapter, Model
 from ..handles.threadpool import Threadpool
+from ..validation.numbers import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,9 +152,10 @@ def normalized(rows: npt.NDArray[np.float32], how: bool | int) -> npt.NDArray[np
     """
     import numpy as np
 
-    if not isinstance(how, int):
+    own = plain(how)
+    if not isinstance(own, int):
         raise InvalidArgumentError(f"normalize={how!r} must be True, False or an integer")
-    p = {True: 2, False: -1}[how] if isinstance(how, bool) else how
+    p = {True: 2, False: -1}[own] if isinstance(own, bool) else own
     if p < 0:
         return rows
     if p == 0:

@@ -12,7 +12,7 @@ from ..engine import Engine
 from ..errors import InvalidArgumentError
 from ..llama_types import CreateEmbeddingResponse, RerankResponse
 from ..validation.native_arguments import token_array
-from ..validation.numbers import integer
+from ..validation.numbers import integer, plain
 from .batches import Embedder, normalized
 from .rerank import PairPrompts
 
@@ -86,7 +86,7 @@ class Embeddings:
         rows, count = self._embed(prompts, truncate=True)
         if dimensions is not None:
             width = rows[0].shape[-1]
-            integer("dimensions", dimensions, 1, width)
+            dimensions = integer("dimensions", dimensions, 1, width)
             rows = [row[..., :dimensions] for row in rows]
         data = [
             {"object": "embedding", "embedding": _encoded(row, encoding_format), "index": index}
@@ -133,7 +133,7 @@ class Embeddings:
             if not isinstance(document, str):
                 raise InvalidArgumentError(f"documents[{index}] must be a text, not {document!r}")
         if top_n is not None:
-            integer("top_n", top_n, 1, 2**31 - 1)
+            top_n = integer("top_n", top_n, 1, 2**31 - 1)
         pairs = PairPrompts(self._model.vocab, self._metadata)
         prompts = [pairs.tokenize(query, document) for document in documents]
         rows, count = self._embed(prompts, truncate=truncate, embedder=embedder)
@@ -192,9 +192,11 @@ class Embeddings:
     def _embedding_prompts(self, texts: Any) -> tuple[list[list[int]], bool]:
         """The tokens of each text, and whether it was one alone."""
         self._engine.check_open()
-        if isinstance(texts, bytes | Mapping) or not isinstance(texts, str | Sequence):
+        if isinstance(texts, bytes | Mapping) or not hasattr(texts, "__getitem__"):
             raise InvalidArgumentError(f"input={texts!r} must be a text or a list of texts")
-        is_single = isinstance(texts, str) or (len(texts) > 0 and isinstance(texts[0], int))
+        is_single = isinstance(texts, str) or (
+            len(texts) > 0 and isinstance(plain(texts[0]), int | float)
+        )
         vocab = self._model.vocab
         prompts = [
             vocab.tokenize(text, parse_special=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError
-from ..validation.numbers import integer
+from ..validation.numbers import integer, plain
 
 
 def override_array(overrides: Mapping[str, bool | int | float | str]) -> Any:
@@ -25,6 +25,7 @@ def override_array(overrides: Mapping[str, bool | int | float | str]) -> Any:
         if not name or len(name) > 127:
             raise InvalidArgumentError(f"kv_overrides: the key {key!r} must have 1 to 127 bytes")
         entry.key = name
+        value = plain(value)
         if isinstance(value, bool):
             entry.tag, entry.val_bool = raw.LLAMA_KV_OVERRIDE_TYPE_BOOL, value
         elif isinstance(value, int):

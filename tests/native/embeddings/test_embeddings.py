@@ -174,6 +174,17 @@ def test_tokens_are_embedded_as_their_texts(bert: Llama) -> None:
     assert near(bert.embed(ids[0]), bert.embed(TEXTS[0]))
 
 
+def test_tokens_of_numpy_are_embedded_too(bert: Llama) -> None:
+    ids = bert.tokenize(TEXTS[0].encode())
+    row = bert.embed(ids)
+    array: Any = np.array(ids, np.uint16)
+    assert bert.embed(array) == bert.embed(list(array)) == row
+    assert bert.embed([array]) == [row]
+    assert bert.embed(ids, normalize=np.int64(2)) == bert.embed(ids, normalize=2)
+    short: Any = bert.create_embedding(ids, dimensions=np.uint8(8))
+    assert len(short["data"][0]["embedding"]) == 8
+
+
 def test_embedding_and_generating_go_on_together(zoo: Zoo) -> None:
     with open_llama(zoo.llama, pooling_type=1) as llm:
         expected = llm.embed(TEXTS)

@@ -217,6 +217,18 @@ def test_overrides_of_every_type_take_effect(zoo: Zoo, plain: Llama) -> None:
         assert np.array_equal(logits(llm), logits(plain))
 
 
+def test_numbers_of_numpy_override_too(zoo: Zoo) -> None:
+    overrides: Any = {
+        "tokenizer.ggml.eos_token_id": np.int64(420),
+        "tokenizer.ggml.add_bos_token": np.bool_(False),
+        "llama.rope.scaling.factor": np.float32(4.0),
+    }
+    with open_llama(zoo.llama, kv_overrides=overrides) as llm:
+        assert llm.token_eos() == 420
+        assert llm.tokenize(b"the")[:1] != [llm.token_bos()]
+        assert llm._model.rope_freq_scale_train() == 0.25
+
+
 def test_pooling_decides_what_an_embedding_is(zoo: Zoo) -> None:
     text = "once upon a time"
     pooled = {}
