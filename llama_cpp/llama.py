@@ -694,6 +694,7 @@ class Llama:
         dimensions: int | None = None,
         encoding_format: Literal["float", "base64"] = "float",
         normalize: bool | int = False,
+        truncate: bool | int = False,
     ) -> CreateEmbeddingResponse:
         """Embed texts.
 
@@ -704,11 +705,13 @@ class Llama:
                 that (Matryoshka).
             encoding_format: "base64" gives little-endian float32 numbers in base64.
             normalize: See ``embed``; what ``dimensions`` leaves is scaled.
+            truncate: True cuts texts that are too long; a number, those of more tokens.
 
         Returns:
             OpenAI's embedding object.
 
         Raises:
+            ContextWindowError: A text is too long: see ``embed``.
             InvalidArgumentError: There is no text, or an argument is out of range.
         """
         return self.embeddings.create(
@@ -717,6 +720,7 @@ class Llama:
             dimensions=dimensions,
             encoding_format=encoding_format,
             normalize=normalize,
+            truncate=truncate,
         )
 
     @overload
@@ -755,11 +759,14 @@ class Llama:
         Many texts are computed in one batch. A model that generates can embed too, at the same
         time: it gets a second context when it first does.
 
+        A decoder reads texts of up to ``n_ctx`` tokens. A model that looks at a text from both ends
+        reads it at once, so that ``n_batch`` is a limit too.
+
         Args:
             input: A text, a list of token ids, or a list of either.
             normalize: True scales to Euclidean length 1; a number is llama.cpp's
                 ``--embd-normalize``.
-            truncate: Whether to cut texts that are too long, rather than raise.
+            truncate: Whether to cut texts that are too long, which is logged, rather than raise.
             return_count: Whether to return the number of tokens too.
 
         Returns:
@@ -768,7 +775,8 @@ class Llama:
             that were not cut off.
 
         Raises:
-            InvalidArgumentError: There is no text, or one is too long.
+            ContextWindowError: A text is too long.
+            InvalidArgumentError: There is no text.
         """
         return self.embeddings.embed(input, normalize, truncate, return_count)
 
@@ -788,7 +796,7 @@ class Llama:
             documents: At least one.
             top_n: Only so many of the best; None: all.
             return_documents: Whether the results have the documents' texts.
-            truncate: Whether to cut pairs that are too long, rather than raise.
+            truncate: Whether to cut pairs that are too long, which is logged, rather than raise.
 
         Returns:
             ``model``, ``results`` and ``usage``. Each result has the ``index`` of a document, and
@@ -803,14 +811,21 @@ class Llama:
         )
 
     @overload
-    def classify(self, input: TextOrTokens) -> dict[str, float]: ...
+    def classify(self, input: TextOrTokens, truncate: bool = True) -> dict[str, float]: ...
     @overload
-    def classify(self, input: list[str] | list[list[int]]) -> list[dict[str, float]]: ...
-    def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
+    def classify(
+        self, input: list[str] | list[list[int]], truncate: bool = True
+    ) -> list[dict[str, float]]: ...
+    def classify(
+        self,
+        input: str | Sequence[Any],  # noqa: A002 - as in embed
+        truncate: bool = True,
+    ) -> Any:
         """Score the labels of a classifier.
 
         Args:
             input: A text, a list of token ids, or a list of either.
+            truncate: Whether to cut texts that are too long, which is logged, rather than raise.
 
         Returns:
             For each text a dict from label to score, the likeliest first; for a single text that
@@ -819,7 +834,7 @@ class Llama:
         Raises:
             InvalidArgumentError: The model does not classify, or there is no text.
         """
-        return self.embeddings.classify(input)
+        return self.embeddings.classify(input, truncate)
 
     # How likely texts are.
 

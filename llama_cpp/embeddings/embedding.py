@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -19,6 +20,8 @@ from .rerank import PairPrompts
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+_LOGGER = logging.getLogger("llama_cpp")
 
 TextOrTokens: TypeAlias = str | list[int]
 
@@ -76,6 +79,7 @@ class Embeddings:
         dimensions: int | None = None,
         encoding_format: Literal["float", "base64"] = "float",
         normalize: bool | int = False,
+        truncate: bool | int = False,
     ) -> CreateEmbeddingResponse:
         """Embed texts; see ``Llama.create_embedding``."""
         if encoding_format not in ("float", "base64"):
@@ -83,7 +87,7 @@ class Embeddings:
                 f'encoding_format={encoding_format!r} must be "float" or "base64"'
             )
         prompts, _ = self._embedding_prompts(input)
-        rows, count = self._embed(prompts, truncate=True)
+        rows, count = self._embed(prompts, truncate=truncate)
         if dimensions is not None:
             width = rows[0].shape[-1]
             dimensions = integer("dimensions", dimensions, 1, width)
@@ -150,11 +154,15 @@ class Embeddings:
             {"object": "list", "model": self._model_name, "results": results, "usage": usage},
         )
 
-    def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
+    def classify(
+        self,
+        input: str | Sequence[Any],  # noqa: A002 - as in embed
+        truncate: bool = True,
+    ) -> Any:
         """Score the labels of a classifier; see ``Llama.classify``."""
         embedder = self._ranker()
         prompts, is_single = self._embedding_prompts(input)
-        rows, _ = self._embed(prompts, truncate=True, embedder=embedder)
+        rows, _ = self._embed(prompts, truncate=truncate, embedder=embedder)
         labels = self._model.labels
         scored = [
             dict(sorted(zip(labels, row.tolist(), strict=True), key=lambda pair: -pair[1]))
@@ -175,19 +183,33 @@ class Embeddings:
         self,
         prompts: Sequence[Sequence[int]],
         *,
-        truncate: bool,
+        truncate: bool | int,
         embedder: Embedder | None = None,
     ) -> tuple[list[npt.NDArray[np.float32]], int]:
         embedder = embedder or self.embedder
-        limit = embedder.limit
         longest = max(map(len, prompts))
-        if longest > limit and not truncate:
-            raise InvalidArgumentError(
-                f"a text of {longest} tokens is too long to embed, at most {limit} go: create the "
-                "model with larger n_ctx and n_batch, or truncate"
-            )
-        cut = [prompt[:limit] for prompt in prompts]
-        return embedder.embed(cut), sum(map(len, cut))
+        truncate = plain(truncate)
+        if not isinstance(truncate, bool):
+            most = integer("truncate", truncate, 1, 2**31 - 1)
+            prompts = [self._cut(prompt, most) for prompt in prompts]
+            longest = min(longest, most)
+        elif truncate and longest > embedder.limit:
+            _LOGGER.warning(
+                "a text of %d tokens was cut to the %d that can be embedded: truncate=False says "
+                "what to do", longest, embedder.limit,
+            )  # fmt: skip
+            prompts = [self._cut(prompt, embedder.limit) for prompt in prompts]
+            longest = embedder.limit
+        if longest > embedder.limit:
+            raise embedder.too_long(longest)
+        return embedder.embed(prompts), sum(map(len, prompts))
+
+    def _cut(self, prompt: Sequence[int], most: int) -> Sequence[int]:
+        """Shorten a text, with the token at its end that the model was trained to see there."""
+        vocab = self._model.vocab
+        if len(prompt) > most > 1 and prompt[-1] in (vocab.eos, vocab.sep):
+            return [*prompt[: most - 1], prompt[-1]]
+        return prompt[:most]
 
     def _embedding_prompts(self, texts: Any) -> tuple[list[list[int]], bool]:
         """The tokens of each text, and whether it was one alone."""

@@ -14,7 +14,7 @@ from llama_kit import PROMPT, open_llama, text_of
 from zoo import Zoo
 
 from llama_cpp.embeddings.rerank import PairPrompts
-from llama_cpp.errors import ClosedError, InvalidArgumentError, TokenError
+from llama_cpp.errors import ClosedError, ContextWindowError, InvalidArgumentError, TokenError
 from llama_cpp.llama import Llama
 
 TEXTS = ["once upon a time", "the water", "what is the answer to this question"]
@@ -114,13 +114,71 @@ def test_a_ranking_model_gives_scores(zoo: Zoo) -> None:
 
 
 def test_texts_that_are_too_long_are_cut_or_refused(bert: Llama) -> None:
-    long = "the water " * 300
+    long = "the water " * 200
+    ids = bert.tokenize(long.encode())
     row, count = bert.embed(long, return_count=True)
     assert count == 256
     assert row == bert.embed(long + "and more", truncate=True)
-    with pytest.raises(InvalidArgumentError, match=r"of 602 tokens .* at most 256 go: create the"):
-        bert.embed([TEXTS[0], long], truncate=False)
+    assert row == bert.embed([*ids[:255], ids[-1]])  # the separator is still at the end
+    too_long = r"of (402|300) tokens .* at most 256 go.*micro-batch.* n_batch and n_ubatch of "
+    for refused in (
+        lambda: bert.embed([TEXTS[0], long], truncate=False),
+        lambda: bert.create_embedding([TEXTS[0], long]),
+        lambda: bert.create_embedding(long, truncate=300),
+    ):
+        with pytest.raises(ContextWindowError, match=too_long):
+            refused()
     assert bert.embed(TEXTS[0], truncate=False) == bert.embed(TEXTS[0])
+    answer: Any = bert.create_embedding(long, truncate=True)
+    assert (answer["data"][0]["embedding"], answer["usage"]["prompt_tokens"]) == (row, 256)
+    answer = bert.create_embedding([long, TEXTS[0]], truncate=100)
+    assert answer["usage"]["prompt_tokens"] == 106
+    assert near(answer["data"][0]["embedding"], bert.embed([*ids[:99], ids[-1]]))
+
+
+def test_cutting_a_text_is_logged(bert: Llama, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING", "llama_cpp"):
+        bert.embed("the water " * 20)
+        assert not caplog.records
+        bert.embed("the water " * 300)
+    assert "602 tokens was cut to the 256" in caplog.text
+
+
+def test_a_model_reads_no_more_positions_than_it_has_learned(zoo: Zoo) -> None:
+    with open_llama(zoo.bert, n_ctx=2048, n_batch=2048) as llm:
+        row, count = llm.embed("the water " * 600, return_count=True)
+        assert (len(row), count) == (128, 512)
+        with pytest.raises(ContextWindowError, match="has learned 512 positions: shorten"):
+            llm.create_embedding("the water " * 600)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pooling"),
+    [
+        ("llama", 0), ("llama", 1), ("llama", 2), ("llama", 3), ("mamba", 1), ("hybrid", 3),
+        ("sliding_window", 1), ("sliding_window", 0),
+    ],
+)  # fmt: skip
+def test_a_decoder_embeds_what_is_longer_than_a_batch(zoo: Zoo, kind: str, pooling: int) -> None:
+    texts: Any = [[300 + i * i % 60 for i in range(length)] for length in (210, 30, 64, 250)]
+    path = getattr(zoo, kind)
+    with open_llama(path, n_batch=256, pooling_type=pooling) as whole:
+        expected = [whole.embed(text) for text in texts]
+    with open_llama(path, n_batch=64, pooling_type=pooling) as llm:
+        assert near(llm.embed(texts[1]), expected[1])  # before there is room for long ones
+        rows, count = llm.embed(texts, return_count=True)
+        assert all(map(near, rows, expected))
+        assert count == 210 + 30 + 64 + 250
+        with pytest.raises(ContextWindowError, match="at most 256 go: create .* with n_ctx=257"):
+            llm.create_embedding([300] * 257)
+        assert near(llm.embed([300] * 257), llm.embed([300] * 256))
+
+
+def test_without_causal_attention_a_decoder_reads_a_text_at_once(zoo: Zoo) -> None:
+    with open_llama(zoo.llama, n_batch=64, pooling_type=1, attention_type=1) as llm:
+        with pytest.raises(ContextWindowError, match="at once, in one micro-batch"):
+            llm.create_embedding([300] * 65)
+        assert llm.embed([300] * 65, return_count=True)[1] == 64
 
 
 def test_a_model_of_texts_embeds_and_completes(zoo: Zoo) -> None:
