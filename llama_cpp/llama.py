@@ -703,7 +703,8 @@ class Llama:
             model: What the result says the model is.
             dimensions: Only so many first numbers of each vector, for models that were trained for
                 that (Matryoshka).
-            encoding_format: "base64" gives little-endian float32 numbers in base64.
+            encoding_format: "base64" gives little-endian float32 numbers in base64: a text for each
+                vector, so a list of texts where the model does not pool.
             normalize: See ``embed``; what ``dimensions`` leaves is scaled.
             truncate: True cuts texts that are too long; a number, those of more tokens.
 

@@ -234,4 +234,6 @@ class Embeddings:
 def _encoded(row: npt.NDArray[np.float32], encoding_format: str) -> Any:
     if encoding_format == "float":
         return row.tolist()
+    if row.ndim == 2:  # without pooling: a vector for each token
+        return [_encoded(each, encoding_format) for each in row]
     return base64.b64encode(row.astype("<f4").tobytes()).decode("ascii")

@@ -272,6 +272,20 @@ def test_vectors_come_shorter_and_in_base64(bert: Llama) -> None:
         bert.create_embedding(TEXTS, encoding_format="hex")  # type: ignore[arg-type]
 
 
+def test_without_pooling_base64_has_a_text_for_each_token(zoo: Zoo) -> None:
+    with open_llama(zoo.llama, embedding=True) as llm:
+        rows = llm.embed(TEXTS[0])
+        encoded: Any = llm.create_embedding(TEXTS[0], encoding_format="base64")
+        decoded = [
+            np.frombuffer(base64.b64decode(each), "<f4").tolist()
+            for each in encoded["data"][0]["embedding"]
+        ]
+        assert decoded == rows
+        short: Any = llm.create_embedding(TEXTS[0], encoding_format="base64", dimensions=3)
+        lengths = {len(base64.b64decode(each)) for each in short["data"][0]["embedding"]}
+        assert lengths == {12}
+
+
 def test_documents_are_ordered_by_their_scores(zoo: Zoo) -> None:
     with open_llama(zoo.reranker) as llm:
         answer = llm.rerank("what is the answer", MANY[:20], return_documents=True)
