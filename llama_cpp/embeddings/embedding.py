@@ -171,11 +171,12 @@ class Embeddings:
         return scored[0] if is_single else scored
 
     def _ranker(self) -> Embedder:
+        self._model.check_has_scores()
         embedder = self.embedder
         if embedder.pooling_type != raw.LLAMA_POOLING_TYPE_RANK:
             raise InvalidArgumentError(
-                "this model has no scores to give: load one for reranking or classification, whose "
-                "file asks for rank pooling"
+                "this model gives scores with rank pooling, which its file does not ask for: load "
+                "it with pooling_type=llama_cpp.LLAMA_POOLING_TYPE_RANK"
             )
         return embedder
 

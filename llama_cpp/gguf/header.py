@@ -67,6 +67,8 @@ class GGUFHeader(NamedTuple):
         array_lengths: The length of each array; what is in them is not kept.
         learned_positions: How many positions the model has embeddings for, if it learned any; the
             engine aborts on a token behind them.
+        has_scores: Whether there is a head that makes scores of a hidden state, as classifiers and
+            rerankers have. Of a split model, whose head may be in another file, True.
     """
 
     version: int
@@ -80,6 +82,7 @@ class GGUFHeader(NamedTuple):
     kinds: dict[str, int]
     array_lengths: dict[str, int]
     learned_positions: int | None = None
+    has_scores: bool = False
 
 
 def read_header(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> GGUFHeader:
@@ -268,6 +271,7 @@ def _parse(reader: _Reader) -> tuple[GGUFHeader, Layout]:
         kinds=kinds,
         array_lengths=array_lengths,
         learned_positions=next((_rows(t) for t in tensors if t.name == _POSITIONS), None),
+        has_scores=metadata.get("split.count", 0) > 1 or any(map(_makes_scores, tensors)),
     )
     return header, Layout(tuple(pairs), tuple(tensors), reader.position, reader.size)
 
@@ -415,6 +419,13 @@ def _read_tensor_size(reader: _Reader, what: str) -> tuple[tuple[int, ...], int,
 
 def _rows(tensor: TensorEntry) -> int:
     return 0 if 0 in tensor.shape else math.prod(tensor.shape[1:])
+
+
+def _makes_scores(tensor: TensorEntry) -> bool:
+    # Some have one layer, others one in between that is as wide as the hidden state.
+    return tensor.name == b"cls.output.weight" or (
+        tensor.name == b"cls.weight" and _rows(tensor) == 1
+    )
 
 
 def _padded(count: int, alignment: int) -> int:

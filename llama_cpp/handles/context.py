@@ -205,10 +205,13 @@ class Context(ExclusiveHandle):
 
         Raises:
             SequenceError: The context has no such sequence.
-            InvalidArgumentError: The context does not pool, or the last batch lacked it.
+            InvalidArgumentError: The context does not pool, the last batch lacked it, or the model
+                has no scores.
         """
         checks.sequence_id(seq_id, self.n_seq_max)
         ranks = self.pooling_type == raw.LLAMA_POOLING_TYPE_RANK
+        if ranks:
+            self.model.check_has_scores()
         width = self.model.n_cls_out if ranks else self.model.n_embd_out
         return self._row(raw.llama_get_embeddings_seq, seq_id, width, "pooled embeddings")
 

@@ -119,6 +119,18 @@ class Model(Handle):
             for index, name in enumerate(named)
         ]
 
+    def check_has_scores(self) -> None:
+        """Refuse to take a part of a hidden state for scores.
+
+        Raises:
+            InvalidArgumentError: The model has no head that makes them.
+        """
+        if not self.header.has_scores:
+            raise InvalidArgumentError(
+                "this model has no scores to give: its file has no classification head. Load one "
+                "for reranking or classification, or embed with another pooling_type"
+            )
+
     @cached_property
     def rope_type(self) -> int:
         """How positions are encoded: ``LLAMA_ROPE_TYPE_*``."""

@@ -113,6 +113,24 @@ def test_a_ranking_model_gives_scores(zoo: Zoo) -> None:
             assert [len(row) for row in llm.embed(TEXTS)] == [n_scores] * 3
 
 
+def test_scores_of_a_model_without_a_head_are_not_made_up(zoo: Zoo) -> None:
+    for options in ({"pooling_type": 4}, {"kv_overrides": {"llama.pooling_type": 4}}):
+        with open_llama(zoo.llama, embedding=True, **options) as llm:
+            assert text_of(llm, PROMPT)
+            for scored in (
+                lambda: llm.rerank("a question", ["an answer"]),
+                lambda: llm.classify("a text"),
+                lambda: llm.embed("a text"),
+                lambda: llm.create_embedding("a text"),
+            ):
+                with pytest.raises(InvalidArgumentError, match="has no classification head"):
+                    scored()
+    with open_llama(zoo.reranker, embedding=True, pooling_type=1) as llm:
+        assert len(llm.embed("a text")) == llm.n_embd()
+        with pytest.raises(InvalidArgumentError, match="load it with pooling_type="):
+            llm.rerank("a question", ["an answer"])
+
+
 def test_texts_that_are_too_long_are_cut_or_refused(bert: Llama) -> None:
     long = "the water " * 200
     ids = bert.tokenize(long.encode())
@@ -344,7 +362,7 @@ def test_labels_are_scored(zoo: Zoo) -> None:
         assert set(llm.classify(TEXTS[0])) == {"negative", "positive"}
     with open_llama(zoo.llama) as llm:
         for call in (lambda: llm.classify("the"), lambda: llm.rerank("the", ["water"])):
-            with pytest.raises(InvalidArgumentError, match="no scores to give: load one for"):
+            with pytest.raises(InvalidArgumentError, match="no scores to give.* Load one for"):
                 call()
         assert text_of(llm, PROMPT)
 
