@@ -86,7 +86,8 @@ class Llama:
         vocab_only: Load only the vocabulary: nothing but tokenizing works then.
         use_mmap: Map the file into memory.
         use_mlock: Keep the weights from being swapped out.
-        kv_overrides: Metadata that replaces the file's.
+        kv_overrides: Metadata that replaces the file's, of the same type. Keys that the engine
+            does not read bring a warning.
         seed: Of the random choices; 2**32 - 1, or -1, takes a random one.
         n_ctx: Tokens that one sequence may have; 0 takes what the model was trained with, or as
             many of these as ``memory_limit`` allows.
@@ -255,6 +256,9 @@ class Llama:
             load_mtp=draft_model == MTP, progress=progress, verbose=verbose,
         )  # fmt: skip
         self.weights = self._model.handle
+        if self.weights.unread_overrides:
+            keys = ", ".join(self.weights.unread_overrides)
+            warnings.warn(f"kv_overrides without effect on this model: {keys}", stacklevel=2)
         self._n_vocab = self.weights.n_vocab
         self.metadata = self._model.metadata()
         self.tokenizer_ = tokenizer or LlamaTokenizer(self)

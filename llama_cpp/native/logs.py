@@ -58,6 +58,7 @@ class _ThreadLog(threading.local):
         self.level = logging.DEBUG
         self.unfinished = ""
         self.errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
+        self.lines: list[str] | None = None
 
 
 _thread = _ThreadLog()
@@ -83,6 +84,8 @@ def _emit(line: str) -> None:
     if not line:
         return
     level = _thread.level
+    if _thread.lines is not None:
+        _thread.lines.append(line)
     if level >= logging.ERROR:
         _thread.errors.append(line)
         if line in _OF_ABORTS:
@@ -101,6 +104,21 @@ def collect_errors() -> Iterator[deque[str]]:
         _finish()
         outer.extend(_thread.errors)
         _thread.errors = outer
+
+
+@contextmanager
+def collect_lines() -> Iterator[list[str]]:
+    """Collect all lines that native code logs on this thread inside the ``with`` block.
+
+    There are none where the program has set a callback of its own.
+    """
+    outer, _thread.lines = _thread.lines, []
+    lines = _thread.lines
+    try:
+        yield lines
+    finally:
+        _finish()
+        _thread.lines = outer
 
 
 @ggml_log_callback
