@@ -365,6 +365,7 @@ class Context(ExclusiveHandle):
 
         Raises:
             DecodeError: One of its subclasses, or what ``refusal`` found.
+            ClosedError: The interpreter ends.
         """
         callback_error, self._callback_error = self._callback_error, None
         if callback_error is None and not code:
@@ -384,6 +385,8 @@ class Context(ExclusiveHandle):
                 "or shorten a sequence, split the batch, or create a larger context",
                 log, code,
             )  # fmt: skip
+        if code == 2 and self._gone_at_exit:
+            raise self._closed_error()
         if code == 2:
             raise DecodeAbortedError(
                 "the decode was stopped; micro-batches that were done are still in memory", log, 2
