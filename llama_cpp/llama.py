@@ -86,7 +86,8 @@ class Llama:
         vocab_only: Load only the vocabulary: nothing but tokenizing works then.
         use_mmap: Map the file into memory.
         use_mlock: Keep the weights from being swapped out.
-        kv_overrides: Metadata that replaces the file's.
+        kv_overrides: Metadata that replaces the file's, of the same type. Keys that the engine
+            does not read bring a warning.
         seed: Of the random choices; 2**32 - 1, or -1, takes a random one.
         n_ctx: Tokens that one sequence may have; 0 takes what the model was trained with, or as
             many of these as ``memory_limit`` allows.
@@ -256,6 +257,9 @@ class Llama:
             load_mtp=draft_model == MTP, progress=progress, verbose=verbose,
         )  # fmt: skip
         self.weights = self._model.handle
+        if self.weights.unread_overrides:
+            keys = ", ".join(self.weights.unread_overrides)
+            warnings.warn(f"kv_overrides without effect on this model: {keys}", stacklevel=2)
         self._n_vocab = self.weights.n_vocab
         self.metadata = self._model.metadata()
         self.tokenizer_ = tokenizer or LlamaTokenizer(self)
@@ -697,6 +701,7 @@ class Llama:
         dimensions: int | None = None,
         encoding_format: Literal["float", "base64"] = "float",
         normalize: bool | int = False,
+        truncate: bool | int = False,
     ) -> CreateEmbeddingResponse:
         """Embed texts.
 
@@ -705,13 +710,16 @@ class Llama:
             model: What the result says the model is.
             dimensions: Only so many first numbers of each vector, for models that were trained for
                 that (Matryoshka).
-            encoding_format: "base64" gives little-endian float32 numbers in base64.
+            encoding_format: "base64" gives little-endian float32 numbers in base64: a text for each
+                vector, so a list of texts where the model does not pool.
             normalize: See ``embed``; what ``dimensions`` leaves is scaled.
+            truncate: True cuts texts that are too long; a number, those of more tokens.
 
         Returns:
             OpenAI's embedding object.
 
         Raises:
+            ContextWindowError: A text is too long: see ``embed``.
             InvalidArgumentError: There is no text, or an argument is out of range.
         """
         return self.embeddings.create(
@@ -720,6 +728,7 @@ class Llama:
             dimensions=dimensions,
             encoding_format=encoding_format,
             normalize=normalize,
+            truncate=truncate,
         )
 
     @overload
@@ -758,11 +767,14 @@ class Llama:
         Many texts are computed in one batch. A model that generates can embed too, at the same
         time: it gets a second context when it first does.
 
+        A decoder reads texts of up to ``n_ctx`` tokens. A model that looks at a text from both ends
+        reads it at once, so that ``n_batch`` is a limit too.
+
         Args:
             input: A text, a list of token ids, or a list of either.
             normalize: True scales to Euclidean length 1; a number is llama.cpp's
                 ``--embd-normalize``.
-            truncate: Whether to cut texts that are too long, rather than raise.
+            truncate: Whether to cut texts that are too long, which is logged, rather than raise.
             return_count: Whether to return the number of tokens too.
 
         Returns:
@@ -771,7 +783,8 @@ class Llama:
             that were not cut off.
 
         Raises:
-            InvalidArgumentError: There is no text, or one is too long.
+            ContextWindowError: A text is too long.
+            InvalidArgumentError: There is no text.
         """
         return self.embeddings.embed(input, normalize, truncate, return_count)
 
@@ -791,7 +804,7 @@ class Llama:
             documents: At least one.
             top_n: Only so many of the best; None: all.
             return_documents: Whether the results have the documents' texts.
-            truncate: Whether to cut pairs that are too long, rather than raise.
+            truncate: Whether to cut pairs that are too long, which is logged, rather than raise.
 
         Returns:
             ``model``, ``results`` and ``usage``. Each result has the ``index`` of a document, and
@@ -806,14 +819,21 @@ class Llama:
         )
 
     @overload
-    def classify(self, input: TextOrTokens) -> dict[str, float]: ...
+    def classify(self, input: TextOrTokens, truncate: bool = True) -> dict[str, float]: ...
     @overload
-    def classify(self, input: list[str] | list[list[int]]) -> list[dict[str, float]]: ...
-    def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
+    def classify(
+        self, input: list[str] | list[list[int]], truncate: bool = True
+    ) -> list[dict[str, float]]: ...
+    def classify(
+        self,
+        input: str | Sequence[Any],  # noqa: A002 - as in embed
+        truncate: bool = True,
+    ) -> Any:
         """Score the labels of a classifier.
 
         Args:
             input: A text, a list of token ids, or a list of either.
+            truncate: Whether to cut texts that are too long, which is logged, rather than raise.
 
         Returns:
             For each text a dict from label to score, the likeliest first; for a single text that
@@ -822,7 +842,7 @@ class Llama:
         Raises:
             InvalidArgumentError: The model does not classify, or there is no text.
         """
-        return self.embeddings.classify(input)
+        return self.embeddings.classify(input, truncate)
 
     # How likely texts are.
 

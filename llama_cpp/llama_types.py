@@ -27,7 +27,8 @@ class Embedding(TypedDict):
     """The embedding of one input.
 
     Without pooling there is a vector for each token, and with ``encoding_format="base64"`` a text
-    stands for the vector; OpenAI's shape, which is what nearly everybody reads, has a plain vector.
+    stands for each vector; OpenAI's shape, which is what nearly everybody reads, has one plain
+    vector.
     """
 
     index: int

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from ..errors import InvalidArgumentError
+from ..validation.numbers import plain
 from .prefix_tree import PrefixTree, Tokens
 from .state import LlamaState
 
@@ -26,11 +27,12 @@ class BaseLlamaCache(abc.ABC):
     """
 
     def __init__(self, capacity_bytes: int = 2 << 30) -> None:
-        if isinstance(capacity_bytes, bool) or not isinstance(capacity_bytes, int):
+        own = plain(capacity_bytes)
+        if isinstance(own, bool) or not isinstance(own, int):
             raise InvalidArgumentError(
                 f"capacity_bytes={capacity_bytes!r} must be an integer, such as 2 << 30"
             )
-        self.capacity_bytes = capacity_bytes
+        self.capacity_bytes = own
 
     @property
     @abc.abstractmethod

@@ -32,7 +32,7 @@ class LlamaDiskCache(BaseLlamaCache):
         super().__init__(capacity_bytes)
         from .byte_store import open_cache
 
-        self.cache: Any = open_cache(cache_dir, capacity_bytes)
+        self.cache: Any = open_cache(cache_dir, self.capacity_bytes)
         self._index: TokenIndex[bytes] = TokenIndex()
         self._known: set[bytes] = set()
         self._last_row: Any = None

@@ -10,15 +10,17 @@ from functools import cached_property
 from typing import Any, Protocol, cast
 
 from ..constraints.grammar_sampler import spelled
+from ..constraints.json_schema.converter import json_schema_to_gbnf
 from ..errors import ChatTemplateError
 from ..generation.params import GenerationParams
 from ..handles import ChatTemplates, ReplyParser, Vocab
 from ..text import Triggers
-from .messages import ROLES, ReplyForm
-from .reply import Parser
+from .messages import ROLES, ReplyForm, text_of
+from .reply import Parser, PlainText
 from .required_tool_call import Thoughts, calls_only, has_calls, one_call
 from .special_text import SpecialTexts
 
+_UNREADABLE = "Unable to generate parser for this template"
 _QUESTION = [{"role": "user", "content": "?"}]
 
 _PATTERNS: Mapping[str, Callable[[str], str]] = {
@@ -62,6 +64,42 @@ class LoadedTemplate:
             raise ChatTemplateError(syntax_error(source) or str(error)) from None
         # The engine takes an EOS after a made-up call for a part of the call (Mistral Small 3.2).
         self.for_reading = ChatTemplates(source) if eos else self.templates
+        self.is_unreadable = False
+        """Whether the engine was seen to not know how it writes replies."""
+
+    def apply(
+        self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Render a conversation: see ``ChatTemplates.apply``.
+
+        All of a reply is its content where the engine does not find out how the template writes
+        replies, as of one that dumps its messages.
+
+        Raises:
+            ChatTemplateError: The template does not take the messages.
+        """
+        if self.is_unreadable:
+            return self._pure(messages, options)
+        try:
+            return self.templates.apply(messages, **cast("Any", options))
+        except ChatTemplateError as error:
+            if not str(error).startswith(_UNREADABLE):
+                raise
+        rendered = self._pure(messages, options)  # if that fails too, it says why
+        self.is_unreadable = True
+        return rendered
+
+    def _pure(
+        self, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        how = options.get("continue_final_message")
+        options = {**options, "force_pure_content": True, "continue_final_message": None}
+        begun = ""
+        if how:  # the engine forgets it
+            messages, begun = messages[:-1], text_of(messages[-1]["content"])
+        rendered = self.templates.apply(messages, **cast("Any", options))
+        ends = {name: rendered[name] + begun for name in ("prompt", "generation_prompt")}
+        return {**rendered, **ends}
 
     @cached_property
     def thinks_by_default(self) -> bool:
@@ -129,9 +167,13 @@ class TemplateConversation:
             "add_eos": vocab.add_eos,
         }
         given = {name: value for name, value in given.items() if value is not None}
-        self._rendered = rendered = template.templates.apply(messages, **cast("Any", given))
+        self._rendered = rendered = template.apply(messages, given)
+        self._is_plain = template.is_unreadable
         prompt: str = rendered["prompt"]
-        if form.tools and template.for_reading is not template.templates:
+        if form.schema is not None and not rendered["grammar"]:
+            self._own_grammar = json_schema_to_gbnf(json.dumps(form.schema), allow_unsupported=True)
+        reads_alike = template.for_reading is template.templates or template.is_unreadable
+        if form.tools and not reads_alike:
             read = template.for_reading.apply(messages, **cast("Any", given))
             if read["generation_prompt"] == rendered["generation_prompt"]:
                 self._rendered = rendered = read
@@ -139,7 +181,7 @@ class TemplateConversation:
         if special_texts is not None and special_texts.found_in(messages):
             tags = [rendered["thinking_start_tag"], *rendered["thinking_end_tags"]]
             marked, mark = special_texts.marked(messages, tags)
-            prompt = template.templates.apply(marked, **cast("Any", given))["prompt"]
+            prompt = template.apply(marked, given)["prompt"]
             ids = special_texts.tokenize(prompt, mark)
         else:
             ids = vocab.tokenize(prompt, add_special=False, parse_special=True)
@@ -194,4 +236,4 @@ class TemplateConversation:
 
     def parser(self) -> Parser:
         """Make what reads one reply."""
-        return ReplyParser(self._rendered)
+        return PlainText() if self._is_plain else ReplyParser(self._rendered)

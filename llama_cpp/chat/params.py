@@ -68,7 +68,8 @@ class ChatParams:
                 raise InvalidArgumentError(
                     f"{name}={getattr(self, name)!r} must be one of {', '.join(map(str, allowed))}"
                 )
-        if self.top_logprobs is not None and self.generation.logprobs is None:
+        # Clients that fill in every field send 0 for none.
+        if self.top_logprobs and self.generation.logprobs is None:
             raise InvalidArgumentError("top_logprobs needs logprobs=True")
 
     @classmethod

@@ -38,6 +38,17 @@ class Parser(Protocol):
         """Free what it holds."""
 
 
+class PlainText:
+    """Reads replies that are nothing but their content."""
+
+    def parse(self, text: str, *, partial: bool = False) -> dict[str, Any]:
+        """Return the message."""
+        return {"role": "assistant", "content": text}
+
+    def close(self) -> None:
+        """Free nothing."""
+
+
 def new_call_id() -> str:
     """Return an id for a call: nine letters and digits, as the templates of Mistral demand."""
     return "".join(secrets.choice(_ID_CHARACTERS) for _ in range(9))

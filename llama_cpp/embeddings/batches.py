@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .. import llama_cpp as raw
-from ..errors import InvalidArgumentError
+from ..errors import ContextWindowError, InvalidArgumentError
 from ..handles import Batch, Context, LoraAdapter, Model
+from ..validation.numbers import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,21 +42,30 @@ class Embedder:
         poll: int,
     ) -> None:
         self._lock = threading.Lock()
-        per_text = params.n_ctx // max(1, params.n_seq_max)
-        self.limit = min(params.n_batch, per_text)
-        """How many tokens of a text can be embedded: they are computed in one batch."""
+        self._params, self._adapters, self._poll = params, adapters, poll
         n_sequences = _N_RECURRENT if model.is_recurrent or model.is_hybrid else N_SEQUENCES
-        own = type(params).from_buffer_copy(params)
+        per_text = params.n_ctx // max(1, params.n_seq_max)
+        at_once = min(params.n_batch, per_text)
         # Pooling sees the tokens of one graph, and of a mean it needs an equal part for each text.
-        budget = -(-max(self.limit, n_sequences) // n_sequences) * n_sequences
-        own.n_ctx = own.n_batch = own.n_ubatch = budget
-        own.n_seq_max, own.n_outputs_max, own.n_rs_seq = n_sequences, 0, 0
+        self._budget = -(-max(at_once, n_sequences) // n_sequences) * n_sequences
+        self._n_sequences = n_sequences
+        self._context = self._open(model, self._budget)
+        self._batch = Batch(self._budget)
+        self._reads_in_parts = _looks_back_only(self._context)
+        self._learned = model.header.learned_positions
+        per_text = per_text if self._reads_in_parts else at_once
+        self.limit = per_text if self._learned is None else min(per_text, self._learned)
+        """How many tokens of a text can be embedded."""
+
+    def _open(self, model: Model, n_ctx: int) -> Context:
+        own = type(self._params).from_buffer_copy(self._params)
+        own.n_ctx, own.n_batch, own.n_ubatch = n_ctx, self._budget, self._budget
+        own.n_seq_max, own.n_outputs_max, own.n_rs_seq = self._n_sequences, 0, 0
         own.kv_unified = own.embeddings = True
-        self._context = Context(model, own, poll=poll)
-        if adapters:
-            self._context.set_adapters(adapters)
-        self._budget, self._n_sequences = budget, n_sequences
-        self._batch = Batch(budget)
+        context = Context(model, own, poll=self._poll)
+        if self._adapters:
+            context.set_adapters(self._adapters)
+        return context
 
     @property
     def pooling_type(self) -> int:
@@ -79,13 +89,59 @@ class Embedder:
         rows: dict[int, npt.NDArray[np.float32]] = {}
         lengths = [len(prompt) for prompt in prompts]
         with self._lock:
+            if (
+                max(lengths, default=0) > self._context.n_ctx
+            ):  # no room is taken before it is needed
+                grown = self._open(self._context.model, self.limit)
+                self._context.close()
+                self._context = grown
             for numbers in packed(lengths, self._budget, self._n_sequences):
+                if lengths[numbers[0]] > self._budget:
+                    rows[numbers[0]] = self._in_parts(prompts[numbers[0]])
+                    continue
                 self._decode([prompts[number] for number in numbers])
                 start = 0
                 for sequence, number in enumerate(numbers):
                     rows[number] = self._row(sequence, start, lengths[number])
                     start += lengths[number]
         return [rows[number] for number in range(len(prompts))]
+
+    def too_long(self, count: int) -> ContextWindowError:
+        """What to raise of a text of so many tokens, more than ``limit``."""
+        if self._learned is not None and count > self._learned:
+            way_out = f"the model has learned {self._learned} positions: shorten the text"
+        elif self._reads_in_parts:
+            way_out = f"create the model with n_ctx={count} or more"
+        else:
+            way_out = (
+                "this model reads a text at once, in one micro-batch: create it with n_ctx, "
+                f"n_batch and n_ubatch of {count} or more"
+            )
+        return ContextWindowError(
+            f"a text of {count} tokens is too long to embed, at most {self.limit} go: {way_out}, "
+            "or cut it with truncate=True"
+        )
+
+    def _in_parts(self, prompt: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Embed a text that is longer than a micro-batch: the engine pools each by itself."""
+        import numpy as np
+
+        context = self._context
+        context.memory.clear()
+        rows: list[npt.NDArray[np.float32]] = []
+        lengths: list[int] = []
+        for start in range(0, len(prompt), self._budget):
+            part = prompt[start : start + self._budget]
+            count = len(part)
+            self._batch.fill(part, range(start, start + count), [0] * count, [True] * count)
+            context.decode(self._batch)
+            rows.append(self._row(0, 0, count))
+            lengths.append(count)
+        if context.pooling_type == raw.LLAMA_POOLING_TYPE_NONE:
+            return np.concatenate(rows)
+        if context.pooling_type == raw.LLAMA_POOLING_TYPE_MEAN:
+            return np.average(rows, axis=0, weights=lengths).astype(np.float32)
+        return rows[0 if context.pooling_type == raw.LLAMA_POOLING_TYPE_CLS else -1]
 
     def _decode(self, prompts: Sequence[Sequence[int]]) -> None:
         context = self._context
@@ -113,11 +169,18 @@ class Embedder:
         return np.stack([context.embeddings(index) for index in range(start, start + count)])
 
 
+def _looks_back_only(context: Context) -> bool:
+    """Whether the computation of a token needs none after it, so that a text may come in parts."""
+    if context.model.has_encoder or not context.has_memory:
+        return False
+    return bool(context.call(raw.llama_get_causal_attn))
+
+
 def packed(lengths: Sequence[int], budget: int, n_sequences: int) -> Iterator[list[int]]:
     """Put texts into batches, those of like length together.
 
     Args:
-        lengths: How many tokens each has, none more than ``budget``.
+        lengths: How many tokens each has; one of more than ``budget`` is alone.
         budget: Tokens in one batch.
         n_sequences: Texts in one batch.
 
@@ -149,9 +212,10 @@ def normalized(rows: npt.NDArray[np.float32], how: bool | int) -> npt.NDArray[np
     """
     import numpy as np
 
-    if not isinstance(how, int):
+    own = plain(how)
+    if not isinstance(own, int):
         raise InvalidArgumentError(f"normalize={how!r} must be True, False or an integer")
-    p = {True: 2, False: -1}[how] if isinstance(how, bool) else how
+    p = {True: 2, False: -1}[own] if isinstance(own, bool) else own
     if p < 0:
         return rows
     if p == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -12,13 +13,15 @@ from ..engine import Engine
 from ..errors import InvalidArgumentError
 from ..llama_types import CreateEmbeddingResponse, RerankResponse
 from ..validation.native_arguments import token_array
-from ..validation.numbers import integer
+from ..validation.numbers import integer, plain
 from .batches import Embedder, normalized
 from .rerank import PairPrompts
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+_LOGGER = logging.getLogger("llama_cpp")
 
 TextOrTokens: TypeAlias = str | list[int]
 
@@ -76,6 +79,7 @@ class Embeddings:
         dimensions: int | None = None,
         encoding_format: Literal["float", "base64"] = "float",
         normalize: bool | int = False,
+        truncate: bool | int = False,
     ) -> CreateEmbeddingResponse:
         """Embed texts; see ``Llama.create_embedding``."""
         if encoding_format not in ("float", "base64"):
@@ -83,10 +87,10 @@ class Embeddings:
                 f'encoding_format={encoding_format!r} must be "float" or "base64"'
             )
         prompts, _ = self._embedding_prompts(input)
-        rows, count = self._embed(prompts, truncate=True)
+        rows, count = self._embed(prompts, truncate=truncate)
         if dimensions is not None:
             width = rows[0].shape[-1]
-            integer("dimensions", dimensions, 1, width)
+            dimensions = integer("dimensions", dimensions, 1, width)
             rows = [row[..., :dimensions] for row in rows]
         data = [
             {"object": "embedding", "embedding": _encoded(row, encoding_format), "index": index}
@@ -133,7 +137,7 @@ class Embeddings:
             if not isinstance(document, str):
                 raise InvalidArgumentError(f"documents[{index}] must be a text, not {document!r}")
         if top_n is not None:
-            integer("top_n", top_n, 1, 2**31 - 1)
+            top_n = integer("top_n", top_n, 1, 2**31 - 1)
         pairs = PairPrompts(self._model.vocab, self._metadata)
         prompts = [pairs.tokenize(query, document) for document in documents]
         rows, count = self._embed(prompts, truncate=truncate, embedder=embedder)
@@ -150,11 +154,15 @@ class Embeddings:
             {"object": "list", "model": self._model_name, "results": results, "usage": usage},
         )
 
-    def classify(self, input: str | Sequence[Any]) -> Any:  # noqa: A002 - as in embed
+    def classify(
+        self,
+        input: str | Sequence[Any],  # noqa: A002 - as in embed
+        truncate: bool = True,
+    ) -> Any:
         """Score the labels of a classifier; see ``Llama.classify``."""
         embedder = self._ranker()
         prompts, is_single = self._embedding_prompts(input)
-        rows, _ = self._embed(prompts, truncate=True, embedder=embedder)
+        rows, _ = self._embed(prompts, truncate=truncate, embedder=embedder)
         labels = self._model.labels
         scored = [
             dict(sorted(zip(labels, row.tolist(), strict=True), key=lambda pair: -pair[1]))
@@ -163,11 +171,12 @@ class Embeddings:
         return scored[0] if is_single else scored
 
     def _ranker(self) -> Embedder:
+        self._model.check_has_scores()
         embedder = self.embedder
         if embedder.pooling_type != raw.LLAMA_POOLING_TYPE_RANK:
             raise InvalidArgumentError(
-                "this model has no scores to give: load one for reranking or classification, whose "
-                "file asks for rank pooling"
+                "this model gives scores with rank pooling, which its file does not ask for: load "
+                "it with pooling_type=llama_cpp.LLAMA_POOLING_TYPE_RANK"
             )
         return embedder
 
@@ -175,26 +184,42 @@ class Embeddings:
         self,
         prompts: Sequence[Sequence[int]],
         *,
-        truncate: bool,
+        truncate: bool | int,
         embedder: Embedder | None = None,
     ) -> tuple[list[npt.NDArray[np.float32]], int]:
         embedder = embedder or self.embedder
-        limit = embedder.limit
         longest = max(map(len, prompts))
-        if longest > limit and not truncate:
-            raise InvalidArgumentError(
-                f"a text of {longest} tokens is too long to embed, at most {limit} go: create the "
-                "model with larger n_ctx and n_batch, or truncate"
-            )
-        cut = [prompt[:limit] for prompt in prompts]
-        return embedder.embed(cut), sum(map(len, cut))
+        truncate = plain(truncate)
+        if not isinstance(truncate, bool):
+            most = integer("truncate", truncate, 1, 2**31 - 1)
+            prompts = [self._cut(prompt, most) for prompt in prompts]
+            longest = min(longest, most)
+        elif truncate and longest > embedder.limit:
+            _LOGGER.warning(
+                "a text of %d tokens was cut to the %d that can be embedded: truncate=False says "
+                "what to do", longest, embedder.limit,
+            )  # fmt: skip
+            prompts = [self._cut(prompt, embedder.limit) for prompt in prompts]
+            longest = embedder.limit
+        if longest > embedder.limit:
+            raise embedder.too_long(longest)
+        return embedder.embed(prompts), sum(map(len, prompts))
+
+    def _cut(self, prompt: Sequence[int], most: int) -> Sequence[int]:
+        """Shorten a text, with the token at its end that the model was trained to see there."""
+        vocab = self._model.vocab
+        if len(prompt) > most > 1 and prompt[-1] in (vocab.eos, vocab.sep):
+            return [*prompt[: most - 1], prompt[-1]]
+        return prompt[:most]
 
     def _embedding_prompts(self, texts: Any) -> tuple[list[list[int]], bool]:
         """The tokens of each text, and whether it was one alone."""
         self._engine.check_open()
-        if isinstance(texts, bytes | Mapping) or not isinstance(texts, str | Sequence):
+        if isinstance(texts, bytes | Mapping) or not hasattr(texts, "__getitem__"):
             raise InvalidArgumentError(f"input={texts!r} must be a text or a list of texts")
-        is_single = isinstance(texts, str) or (len(texts) > 0 and isinstance(texts[0], int))
+        is_single = isinstance(texts, str) or (
+            len(texts) > 0 and isinstance(plain(texts[0]), int | float)
+        )
         vocab = self._model.vocab
         prompts = [
             vocab.tokenize(text, parse_special=True)
@@ -210,4 +235,6 @@ class Embeddings:
 def _encoded(row: npt.NDArray[np.float32], encoding_format: str) -> Any:
     if encoding_format == "float":
         return row.tolist()
+    if row.ndim == 2:  # without pooling: a vector for each token
+        return [_encoded(each, encoding_format) for each in row]
     return base64.b64encode(row.astype("<f4").tobytes()).decode("ascii")

@@ -19,7 +19,8 @@ from ..handles.token_sampler import TokenSampler
 from ..sampling.chain import token_sampler
 from ..sampling.hooks import LogitsProcessorList, StoppingCriteriaList
 from ..sampling.params import SamplingParams
-from ..validation.native_arguments import token_array
+from ..validation.native_arguments import INT32_MAX, token_array
+from ..validation.numbers import integer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,8 +71,7 @@ class ManualSequence:
 
     @n_tokens.setter
     def n_tokens(self, count: int) -> None:
-        if not 0 <= count <= self._engine.n_ctx:
-            raise InvalidArgumentError(f"n_tokens={count} must be 0 to {self._engine.n_ctx}")
+        count = integer("n_tokens", count, 0, self._engine.n_ctx)
         with self._engine.exclusive():
             self._check_free()
             self._cut(count)
@@ -315,6 +315,8 @@ class ManualSequence:
         import numpy as np
 
         self._notice_completions()
+        if idx is not None:
+            idx = integer("idx", idx, -INT32_MAX, INT32_MAX)
         if idx is not None and idx not in (-1, self.n_tokens - 1):
             row = self._row_at(idx)
         elif processor is None and self._assigned is None and self._in_context:

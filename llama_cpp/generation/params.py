@@ -69,10 +69,10 @@ class GenerationParams:
             # Scripts give an empty one for none.
             self._set("stop", StopStrings(stop for stop in stops if stop not in ("", b"")))
         if self.max_tokens is not None:
-            integer("max_tokens", self.max_tokens, -(2**31), 2**31 - 1)
+            self._set("max_tokens", integer("max_tokens", self.max_tokens, -(2**31), 2**31 - 1))
         if self.logprobs is not None:
-            integer("logprobs", self.logprobs, 0, LOGPROBS_MAX)
-        integer("n", self.n, 1, 128)
+            self._set("logprobs", integer("logprobs", self.logprobs, 0, LOGPROBS_MAX))
+        self._set("n", integer("n", self.n, 1, 128))
         self._set("logits_processor", _as_list(self.logits_processor, LogitsProcessorList))
         self._set("stopping_criteria", _as_list(self.stopping_criteria, StoppingCriteriaList))
         if not isinstance(self.grammar, LlamaGrammar | str | None):

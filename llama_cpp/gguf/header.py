@@ -69,6 +69,8 @@ class GGUFHeader(NamedTuple):
         learned_positions: How many positions the model has embeddings for, if it learned any; the
             engine aborts on a token behind them.
         without_kernel: What is wrong with tensors whose types the engine cannot compute with.
+        has_scores: Whether there is a head that makes scores of a hidden state, as classifiers and
+            rerankers have. Of a split model, whose head may be in another file, True.
     """
 
     version: int
@@ -83,6 +85,7 @@ class GGUFHeader(NamedTuple):
     array_lengths: dict[str, int]
     learned_positions: int | None = None
     without_kernel: tuple[str, ...] = ()
+    has_scores: bool = False
 
 
 def read_header(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> GGUFHeader:
@@ -272,6 +275,7 @@ def _parse(reader: _Reader) -> tuple[GGUFHeader, Layout]:
         array_lengths=array_lengths,
         learned_positions=next((_rows(t) for t in tensors if t.name == _POSITIONS), None),
         without_kernel=tuple(without_kernel(tensors)),
+        has_scores=metadata.get("split.count", 0) > 1 or any(map(_makes_scores, tensors)),
     )
     return header, Layout(tuple(pairs), tuple(tensors), reader.position, reader.size)
 
@@ -419,6 +423,13 @@ def _read_tensor_size(reader: _Reader, what: str) -> tuple[tuple[int, ...], int,
 
 def _rows(tensor: TensorEntry) -> int:
     return 0 if 0 in tensor.shape else math.prod(tensor.shape[1:])
+
+
+def _makes_scores(tensor: TensorEntry) -> bool:
+    # Some have one layer, others one in between that is as wide as the hidden state.
+    return tensor.name == b"cls.output.weight" or (
+        tensor.name == b"cls.weight" and _rows(tensor) == 1
+    )
 
 
 def _padded(count: int, alignment: int) -> int:

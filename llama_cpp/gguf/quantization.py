@@ -13,7 +13,7 @@ from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelLoadError, QuantizeError
 from ..native.threads import usable_cores
 from ..validation import native_arguments as checks
-from ..validation.numbers import integer
+from ..validation.numbers import integer, plain
 from . import files as gguf
 from . import quantizer
 from .imatrix import Imatrix, open_imatrix
@@ -205,8 +205,9 @@ def _ftype(ftype: object) -> int:
     known = ftypes()
     if isinstance(ftype, str) and ftype.upper() in known:
         return known[ftype.upper()]
-    if isinstance(ftype, int) and not isinstance(ftype, bool) and ftype in known.values():
-        return ftype
+    own = plain(ftype)
+    if isinstance(own, int) and not isinstance(own, bool) and own in known.values():
+        return own
     names = ", ".join(sorted([*known, _COPY]))
     raise InvalidArgumentError(f"ftype={ftype!r} is not known. Those known are {names}.")
 
@@ -215,8 +216,9 @@ def _tensor_type(what: str, value: object) -> int:
     ids = {name: number for name, number in quantizer.TYPE_IDS.items() if name not in _NO_TARGETS}
     if isinstance(value, str) and value.upper() in ids:
         return ids[value.upper()]
-    if isinstance(value, int) and not isinstance(value, bool) and value in ids.values():
-        return value
+    own = plain(value)
+    if isinstance(own, int) and not isinstance(own, bool) and own in ids.values():
+        return own
     raise InvalidArgumentError(f"{what}={value!r} is not known. Those known are {', '.join(ids)}.")
 
 
@@ -246,6 +248,7 @@ def _overrides(
     for key, value in overrides.items():
         if key in _RESERVED:
             raise InvalidArgumentError(f"kv_overrides: {key!r} cannot be changed")
+        value = plain(value)
         if key in _TEXTS and not isinstance(value, str):
             raise InvalidArgumentError(f"kv_overrides: {key!r} must be a text, not {value!r}")
         if isinstance(value, int) and not isinstance(value, bool):

@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import functools
 import threading
 import weakref
 from collections.abc import Callable
@@ -52,6 +54,23 @@ def _free(
         free(pointer)
 
 
+@functools.cache
+def _end_daemons_quietly() -> None:
+    """See to it that daemon threads which the end of the interpreter stops write no traceback."""
+
+    def hush() -> None:
+        report = threading.excepthook
+
+        def unless_stopped(problem: threading.ExceptHookArgs) -> None:
+            is_daemon = problem.thread is not None and problem.thread.daemon
+            if not (is_daemon and issubclass(problem.exc_type, ClosedError)):
+                report(problem)
+
+        threading.excepthook = unless_stopped
+
+    atexit.register(hush)
+
+
 class Handle:
     """Owns a native object, or borrows one that its parent owns.
 
@@ -80,6 +99,7 @@ class Handle:
         self._finalizer = weakref.finalize(
             self, _free, free, pointer, parent, self._lease_holders, self._condition, self._stop
         )
+        _end_daemons_quietly()  # registered after the finalizers, so that it runs before them
         if parent is not None:
             parent._adopt(self)
 

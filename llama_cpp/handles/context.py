@@ -216,10 +216,13 @@ class Context(ExclusiveHandle):
 
         Raises:
             SequenceError: The context has no such sequence.
-            InvalidArgumentError: The context does not pool, or the last batch lacked it.
+            InvalidArgumentError: The context does not pool, the last batch lacked it, or the model
+                has no scores.
         """
         checks.sequence_id(seq_id, self.n_seq_max)
         ranks = self.pooling_type == raw.LLAMA_POOLING_TYPE_RANK
+        if ranks:
+            self.model.check_has_scores()
         width = self.model.n_cls_out if ranks else self.model.n_embd_out
         return self._row(raw.llama_get_embeddings_seq, seq_id, width, "pooled embeddings")
 
@@ -367,6 +370,7 @@ class Context(ExclusiveHandle):
 
         Raises:
             DecodeError: One of its subclasses, or what ``refusal`` found.
+            ClosedError: The interpreter ends.
         """
         callback_error, self._callback_error = self._callback_error, None
         if callback_error is None and not code:
@@ -386,6 +390,8 @@ class Context(ExclusiveHandle):
                 "or shorten a sequence, split the batch, or create a larger context",
                 log, code,
             )  # fmt: skip
+        if code == 2 and self._gone_at_exit:
+            raise self._closed_error()
         if code == 2:
             raise DecodeAbortedError(
                 "the decode was stopped; micro-batches that were done are still in memory", log, 2

@@ -11,8 +11,10 @@ from typing import Any
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelLoadError, QuantizeError
 from ..gguf.header import check_kernels, read_header
+from ..gguf.kv_overrides import check_types, override_values, unread
 from ..native.assertions import guarded
 from ..native.backend import bridge, collect_errors, load_error, start_backend, take_string
+from ..native.logs import collect_lines
 from ..validation import native_arguments as checks
 from .base import Handle
 from .vocab import Vocab
@@ -42,19 +44,27 @@ class Model(Handle):
         encoded = checks.encoded_path(path)
         self.path = os.fsdecode(encoded)
         self.params = self.default_params() if params is None else params
-        overrides = _check_params(self.params)
+        _check_params(self.params)
+        overrides = override_values(self.params.kv_overrides) if self.params.kv_overrides else {}
         header = read_header(path)
+        check_types(overrides, header)
         self.hyperparameters = {**header.metadata, **overrides}
         if not self.params.vocab_only:
             checks.model_metadata(self.hyperparameters, header.architecture)
             check_kernels(header, self.path)
         self.header = header
         start_backend()
-        with collect_errors() as log:
+        with collect_errors() as log, collect_lines() as lines:
             pointer = guarded(raw.llama_model_load_from_file)(encoded, self.params)
         if pointer is None:
             raise load_error("model", self.path, list(log))
         super().__init__(pointer, raw.llama_model_free)
+        try:
+            self.unread_overrides = unread(overrides, lines)
+            """Keys of ``kv_overrides`` that mean nothing for this model."""
+        except InvalidArgumentError:
+            self.close()
+            raise
         self._vocab: weakref.ref[Vocab] | None = None
 
     @staticmethod
@@ -120,6 +130,18 @@ class Model(Handle):
             str(index) if name is None else name.decode("utf-8", "replace")
             for index, name in enumerate(named)
         ]
+
+    def check_has_scores(self) -> None:
+        """Refuse to take a part of a hidden state for scores.
+
+        Raises:
+            InvalidArgumentError: The model has no head that makes them.
+        """
+        if not self.header.has_scores:
+            raise InvalidArgumentError(
+                "this model has no scores to give: its file has no classification head. Load one "
+                "for reranking or classification, or embed with another pooling_type"
+            )
 
     @cached_property
     def rope_type(self) -> int:
@@ -215,8 +237,7 @@ class Model(Handle):
             )
 
 
-def _check_params(params: raw.llama_model_params) -> dict[str, int | float]:
-    """Return the numbers that replace those of the file."""
+def _check_params(params: raw.llama_model_params) -> None:
     checks.instance(params, raw.llama_model_params, "params")
     checks.in_range("split_mode", params.split_mode, 0, 3, "LLAMA_SPLIT_MODE_*")
     checks.in_range("load_mode", params.load_mode, -1, 4, "LLAMA_LOAD_MODE_*")
@@ -224,22 +245,6 @@ def _check_params(params: raw.llama_model_params) -> dict[str, int | float]:
     checks.in_range("main_gpu", params.main_gpu, -1, checks.INT32_MAX)
     if params.no_alloc and params.load_mode != raw.LLAMA_LOAD_MODE_NONE:
         raise InvalidArgumentError("no_alloc goes with load_mode = LLAMA_LOAD_MODE_NONE only")
-    return _check_overrides(params.kv_overrides) if params.kv_overrides else {}
-
-
-def _check_overrides(overrides: Any) -> dict[str, int | float]:
-    # The array ends at an empty key; the engine would read on past a missing one.
-    numbers: dict[str, int | float] = {}
-    for index in range(4096):
-        override = overrides[index]
-        if not override.key:
-            return numbers
-        if override.tag == raw.LLAMA_KV_OVERRIDE_TYPE_INT:
-            numbers[override.key.decode("utf-8", "replace")] = override.val_i64
-        elif override.tag == raw.LLAMA_KV_OVERRIDE_TYPE_FLOAT:
-            numbers[override.key.decode("utf-8", "replace")] = override.val_f64
-        checks.in_range(f"kv_overrides[{index}].tag", override.tag, 0, 3, "LLAMA_KV_OVERRIDE_*")
-    raise InvalidArgumentError("kv_overrides has no end: its last entry must have an empty key")
 
 
 def _read_metadata(pointer: Any) -> dict[str, str]:

@@ -37,7 +37,7 @@ def fit(path: str, params: NativeModelParams, wanted: ContextParams, *, drafts: 
     """
     n_ctx, memory_limit = wanted.n_ctx, wanted.memory_limit
     if memory_limit is not None:
-        integer("memory_limit", memory_limit, 1, _LIMIT_MAX)
+        memory_limit = integer("memory_limit", memory_limit, 1, _LIMIT_MAX)
     elif not params.is_open:
         return n_ctx
     with Model(path, params.without_weights()) as model:

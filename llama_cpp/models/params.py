@@ -12,7 +12,7 @@ from ..errors import InvalidArgumentError, ModelLoadError
 from ..gguf.kv_overrides import override_array
 from ..handles import Context, Model
 from ..native.threads import POLL
-from ..validation.numbers import integer
+from ..validation.numbers import integer, plain
 
 N_GPU_LAYERS_ALL = 0x7FFFFFFF
 """What ``n_gpu_layers=-1`` stands for."""
@@ -46,8 +46,8 @@ class ModelParams:
     def __post_init__(self) -> None:
         if self.n_gpu_layers != "auto":
             _layers(self.n_gpu_layers)
-        integer("split_mode", self.split_mode, 0, 3)
-        integer("main_gpu", self.main_gpu, -1, _INT32_MAX)
+        _set_integer(self, "split_mode", 0, 3)
+        _set_integer(self, "main_gpu", -1, _INT32_MAX)
 
 
 class NativeModelParams:
@@ -203,14 +203,14 @@ class ContextParams:
     memory_limit: int | None = None
 
     def __post_init__(self) -> None:
-        integer("n_ctx", self.n_ctx, 0, _INT32_MAX)
-        integer("n_parallel", self.n_parallel, 1, 256)
-        integer("n_batch", self.n_batch, 1, _INT32_MAX)
-        integer("n_ubatch", self.n_ubatch, 1, _INT32_MAX)
+        _set_integer(self, "n_ctx", 0, _INT32_MAX)
+        _set_integer(self, "n_parallel", 1, 256)
+        _set_integer(self, "n_batch", 1, _INT32_MAX)
+        _set_integer(self, "n_ubatch", 1, _INT32_MAX)
         for name in ("n_threads", "n_threads_batch"):
             if getattr(self, name) is not None:
-                integer(name, getattr(self, name), 1, raw.GGML_MAX_N_THREADS)
-        integer("yarn_orig_ctx", self.yarn_orig_ctx, 0, _INT32_MAX)
+                _set_integer(self, name, 1, raw.GGML_MAX_N_THREADS)
+        _set_integer(self, "yarn_orig_ctx", 0, _INT32_MAX)
         _flash_attn(self.flash_attn)
 
     def struct(
@@ -265,12 +265,17 @@ def arguments_of(params: ModelParams | ContextParams) -> dict[str, Any]:
     return {each.name: getattr(params, each.name) for each in fields(params)}
 
 
+def _set_integer(params: ModelParams | ContextParams, name: str, low: int, high: int) -> None:
+    object.__setattr__(params, name, integer(name, getattr(params, name), low, high))
+
+
 def _flash_attn(value: bool | str) -> int:
-    kinds = {
+    own = plain(value)
+    kinds: dict[object, int] = {
         True: raw.LLAMA_FLASH_ATTN_TYPE_ENABLED,
         False: raw.LLAMA_FLASH_ATTN_TYPE_DISABLED,
         "auto": raw.LLAMA_FLASH_ATTN_TYPE_AUTO,
     }
-    if not isinstance(value, bool | int | str) or value not in kinds:
+    if not isinstance(own, bool | int | str) or own not in kinds:
         raise InvalidArgumentError(f'flash_attn={value!r} must be True, False or "auto"')
-    return kinds[value]
+    return kinds[own]

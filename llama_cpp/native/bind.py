@@ -8,7 +8,7 @@ that it can be cast and handed to other native code. Five things are added:
 * Binding happens on first use: importing costs nothing for functions that are never called.
 * A function that the loaded library lacks becomes a stub that raises when it is called.
 * The parameter names of the header may be used as keywords; ``inspect.signature`` knows them.
-* A callback that is set stays alive until the next one is set in its place.
+* A callback that native code stores stays alive for as long: see ``callbacks``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from ..errors import PointerTypeError, SymbolMissingError
+from .callbacks import CallbackParameter as CallbackParameter
+from .callbacks import keep_callbacks
 
 if TYPE_CHECKING:
     import inspect
@@ -70,28 +72,6 @@ class Nullable:
     def __init__(self, kind: type[Pointer]) -> None:
         self.kind = kind
         self.from_param = kind.from_param
-
-
-class CallbackParameter:
-    """A parameter that takes a function pointer of one type, its address, or NULL."""
-
-    def __init__(self, function_type: Any) -> None:
-        self.function_type = function_type
-
-    def from_param(self, value: Any) -> Any:
-        """Convert an argument for ctypes, which calls this."""
-        if value is None or isinstance(value, self.function_type):
-            return value
-        if isinstance(value, _CFuncPtr | ctypes.c_void_p):
-            return value
-        if isinstance(value, int) and not isinstance(value, bool):
-            return ctypes.c_void_p(value)
-        if callable(value):
-            raise TypeError(
-                "expected a ctypes function pointer, got a Python function: wrap it in the "
-                "callback type and keep a reference for as long as the native code may call it"
-            )
-        raise TypeError(f"expected a ctypes function pointer or None, got {value!r}")
 
 
 # What ctypes must know of one C function (restype, argtypes), and its prototype for people.
@@ -232,30 +212,6 @@ def after(function: Any, react: Callable[[tuple[Any, ...]], None]) -> None:
     function.errcheck = errcheck
 
 
-# The callbacks that native code may call at any time: who set them -> with which arguments.
-_callbacks: dict[tuple[str | int, ...], tuple[Any, ...]] = {}
-
-
-def _keep_callback(function: Function) -> None:
-    """Keep alive what is set with this function, until something else is set for the same owner."""
-    index = next(i for i, each in enumerate(function.argtypes) if type(each) is CallbackParameter)
-
-    def keep(arguments: tuple[Any, ...]) -> None:
-        owner = (function.__name__, *map(int, arguments[:index]))
-        if arguments[index]:
-            _callbacks[owner] = arguments
-        else:
-            _callbacks.pop(owner, None)
-
-    after(function, keep)
-
-
-def forget_callbacks(owner: int) -> None:
-    """Let go of the callbacks that were set for an object, which is gone now."""
-    for key in [key for key in _callbacks if key[1:] == (owner,)]:
-        del _callbacks[key]
-
-
 _PARAMETER = re.compile(r"(?P<type>.+?) ?\b(?P<name>\w+)(\[\d*\])*")
 
 
@@ -355,6 +311,5 @@ class Library(ctypes.CDLL):
             else:
                 function.restype = restype
             function.__doc__ = prototype
-            if "_set" in name_or_ordinal and any(type(x) is CallbackParameter for x in argtypes):
-                _keep_callback(function)
+            keep_callbacks(function, name_or_ordinal, argtypes)
         return function

@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from . import canary, library, logs
-from .bind import Library, after, converts, forget_callbacks
+from .bind import Library, converts
 from .generated import backends, ggml
 from .generated.llama import SIGNATURES, llama_model_p, llama_vocab_p
 from .library import exported_by
@@ -26,7 +26,6 @@ def libllama() -> Library:
     logs.install()
     converts(llama_model_p, llama_vocab_p, llama.bind("llama_model_get_vocab"))
     llama.bind("llama_supports_gpu_offload").errcheck = _has_gpu
-    after(llama.bind("llama_free"), lambda arguments: forget_callbacks(int(arguments[0] or 0)))
     return llama
 
 

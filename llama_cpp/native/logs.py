@@ -59,6 +59,7 @@ class _ThreadLog(threading.local):
         self.unfinished = ""
         self.errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
         self.are_told = False
+        self.lines: list[str] | None = None
 
 
 _thread = _ThreadLog()
@@ -84,6 +85,8 @@ def _emit(line: str) -> None:
     if not line:
         return
     level = _thread.level
+    if _thread.lines is not None:
+        _thread.lines.append(line)
     if level >= logging.ERROR:
         _thread.errors.append(line)
         if _thread.are_told or line in _OF_ABORTS:
@@ -108,6 +111,21 @@ def collect_errors(*, are_told: bool = False) -> Iterator[deque[str]]:
         _finish()
         outer.extend(_thread.errors)
         _thread.errors, _thread.are_told = outer, were_told
+
+
+@contextmanager
+def collect_lines() -> Iterator[list[str]]:
+    """Collect all lines that native code logs on this thread inside the ``with`` block.
+
+    There are none where the program has set a callback of its own.
+    """
+    outer, _thread.lines = _thread.lines, []
+    lines = _thread.lines
+    try:
+        yield lines
+    finally:
+        _finish()
+        _thread.lines = outer
 
 
 @ggml_log_callback

@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidArgumentError
+from ..validation.numbers import plain
 from .options import SamplingOptions
 from .params import RANDOM_SEED, SamplingParams
 
@@ -34,8 +35,10 @@ class SamplingDefaults:
         Raises:
             InvalidArgumentError: It is no integer below 2**32.
         """
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed >= 2**32:
+        own = plain(seed)
+        if isinstance(own, bool) or not isinstance(own, int) or own >= 2**32:
             raise InvalidArgumentError(f"seed={seed!r} must be an integer below 2**32")
+        seed = own
         is_random = seed < 0 or seed == RANDOM_SEED
         self.seed = RANDOM_SEED if is_random else seed
         self._seeds = random.Random(None if is_random else seed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..errors import InvalidArgumentError
-from ..validation.numbers import integer, number
+from ..validation.numbers import integer, number, truth
 from .options import WITHOUT_EFFECT, SamplingOptions, check_names
 
 SAMPLERS = (
@@ -140,8 +140,7 @@ class SamplingParams:
         self._set("logit_bias", _checked_bias(self.logit_bias))
         self._set("dry_sequence_breakers", _breakers(self.dry_sequence_breakers))
         self._set("samplers", _order(self.samplers))
-        if not isinstance(self.ignore_eos, bool):
-            raise InvalidArgumentError(f"ignore_eos={self.ignore_eos!r} must be True or False")
+        self._set("ignore_eos", truth("ignore_eos", self.ignore_eos))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

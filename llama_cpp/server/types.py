@@ -191,7 +191,18 @@ class CreateEmbeddingRequest(Body):
     )
     dimensions: Annotated[int, Field(ge=1, le=INT32_MAX)] | None = None
     encoding_format: Literal["float", "base64"] | None = "float"
+    truncate: bool | None = Field(None, description="Cut texts that are too long.")
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1, le=INT32_MAX)] | None = Field(
+        None, description="Cut longer texts to so many tokens; -1 to as many as go."
+    )
     user: str | None = None
+
+    @property
+    def cut(self) -> bool | int:
+        """What ``Llama.create_embedding`` takes as ``truncate``."""
+        if self.truncate_prompt_tokens is None:
+            return bool(self.truncate)
+        return self.truncate_prompt_tokens if self.truncate_prompt_tokens >= 0 else True
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": ["a text", "another"]}]})
 
@@ -208,6 +219,7 @@ class RerankRequest(Body):
     documents: list[str | dict[str, Any]] = Field(min_length=1)
     top_n: Annotated[int, Field(ge=1, le=INT32_MAX)] | None = None
     return_documents: bool | None = None
+    truncate: bool | None = Field(None, description="Cut pairs that are too long, as by default.")
 
 
 class ModelData(TypedDict):

@@ -20,6 +20,7 @@ from ..errors import (
     TokenError,
 )
 from .numbers import integer as integer
+from .numbers import plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -238,7 +239,7 @@ def in_range(name: str, value: float, low: float, high: float, meaning: str = ""
         InvalidArgumentError: It is outside, or no number.
     """
     try:
-        inside = low <= value <= high
+        inside = low <= plain(value) <= high
     except TypeError:
         raise InvalidArgumentError(f"{name} must be a number, not {value!r}") from None
     if not inside:

@@ -5,8 +5,32 @@ from __future__ import annotations
 import numbers
 import operator
 from contextlib import suppress
+from typing import Any
 
 from ..errors import InvalidArgumentError
+
+
+def plain(value: Any) -> Any:
+    """A number or truth value of another library as Python's own; other objects as they are."""
+    if isinstance(value, bool | int | float):
+        return value
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    with suppress(TypeError):
+        return operator.index(value)
+    return value
+
+
+def truth(name: str, value: object) -> bool:
+    """Return a truth value.
+
+    Raises:
+        InvalidArgumentError: It is none.
+    """
+    own = plain(value)
+    if not isinstance(own, bool):
+        raise InvalidArgumentError(f"{name}={value!r} must be True or False")
+    return own
 
 
 def number(name: str, value: object, low: float, high: float) -> float:
@@ -15,9 +39,10 @@ def number(name: str, value: object, low: float, high: float) -> float:
     Raises:
         InvalidArgumentError: It is outside, or no number.
     """
-    if not isinstance(value, bool) and isinstance(value, numbers.Real):
+    own = plain(value)
+    if not isinstance(own, bool) and isinstance(own, numbers.Real):
         with suppress(OverflowError):
-            converted = float(value)
+            converted = float(own)
             if low <= converted <= high:
                 return converted
     raise InvalidArgumentError(f"{name}={value!r} must be a number from {low} to {high}")

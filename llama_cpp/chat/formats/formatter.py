@@ -13,7 +13,7 @@ from ...sampling.hooks import StoppingCriteriaList
 from ..conversation import LoadedTemplate, TemplateConversation
 from ..generic_tools import generic_reply, with_tools_as_text
 from ..messages import ROLES, ReplyForm
-from ..reply import Parser
+from ..reply import Parser, PlainText
 from ..special_text import SpecialTexts
 
 
@@ -108,7 +108,7 @@ class FormattedConversation:
 
     def parser(self) -> Parser:
         """Make what reads one reply."""
-        return _PlainText() if self._reply is None else self._reply.parser()
+        return PlainText() if self._reply is None else self._reply.parser()
 
 
 def _native_reply(
@@ -158,14 +158,3 @@ class FormatterRenderer:
         return FormattedConversation(
             self._formatter, vocab, messages, form, options, special_texts, self._template
         )
-
-
-class _PlainText:
-    """Reads replies that are nothing but their content."""
-
-    def parse(self, text: str, *, partial: bool = False) -> dict[str, Any]:
-        """Return the message."""
-        return {"role": "assistant", "content": text}
-
-    def close(self) -> None:
-        """Free nothing."""

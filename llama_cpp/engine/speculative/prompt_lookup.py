@@ -5,13 +5,15 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InvalidArgumentError
+from ...validation.numbers import integer
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 __all__ = ["LlamaDraftModel", "LlamaPromptLookupDecoding"]
+
+_INT32_MAX = 2**31 - 1
 
 
 class LlamaDraftModel(abc.ABC):
@@ -46,15 +48,9 @@ class LlamaPromptLookupDecoding(LlamaDraftModel):
     def __init__(
         self, max_ngram_size: int = 2, num_pred_tokens: int = 10, min_ngram_size: int = 1
     ) -> None:
-        if not 1 <= min_ngram_size <= max_ngram_size or num_pred_tokens < 1:
-            raise InvalidArgumentError(
-                f"max_ngram_size={max_ngram_size}, min_ngram_size={min_ngram_size} and "
-                f"num_pred_tokens={num_pred_tokens} must be at least 1, and the smallest size at "
-                "most the largest"
-            )
-        self.max_ngram_size = max_ngram_size
-        self.min_ngram_size = min_ngram_size
-        self.num_pred_tokens = num_pred_tokens
+        self.max_ngram_size = integer("max_ngram_size", max_ngram_size, 1, _INT32_MAX)
+        self.min_ngram_size = integer("min_ngram_size", min_ngram_size, 1, self.max_ngram_size)
+        self.num_pred_tokens = integer("num_pred_tokens", num_pred_tokens, 1, _INT32_MAX)
         self._tokens: list[int] = []
         self._after: dict[tuple[int, ...], int] = {}
 

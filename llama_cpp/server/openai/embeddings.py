@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from ...errors import ContextWindowError
 from ...llama import Llama
 from ..context import Context, ServerContext
 from ..errors import RequestError
@@ -18,12 +19,22 @@ router = APIRouter(tags=["OpenAI V1"])
 
 
 async def _computed(
-    request: Request, context: ServerContext, model: str | None, call: Callable[[Llama], Any]
+    request: Request,
+    context: ServerContext,
+    model: str | None,
+    call: Callable[[Llama], Any],
+    *,
+    texts: str,
 ) -> Response:
     async def work() -> Any:
         record = context.noted(request, model)
         async with context.registry.lease(model) as runner:
-            answer = await runner.compute(lambda: call(runner.llama))
+            try:
+                answer = await runner.compute(lambda: call(runner.llama))
+            except ContextWindowError as error:
+                raise RequestError(
+                    400, str(error), param=texts, code="context_length_exceeded"
+                ) from error
             record.input_tokens = answer["usage"]["prompt_tokens"]
             return answer
 
@@ -40,8 +51,9 @@ async def create_embedding(
         request, context, body.model,
         lambda llama: llama.create_embedding(
             body.input, name, dimensions=body.dimensions,
-            encoding_format=body.encoding_format or "float",
+            encoding_format=body.encoding_format or "float", truncate=body.cut,
         ),
+        texts="input",
     )  # fmt: skip
 
 
@@ -53,11 +65,12 @@ async def rerank(request: Request, body: RerankRequest, context: Context) -> Res
 
     def call(llama: Llama) -> Any:
         answer = llama.rerank(
-            body.query, texts, body.top_n, return_documents=bool(body.return_documents)
-        )
+            body.query, texts, body.top_n, return_documents=bool(body.return_documents),
+            truncate=body.truncate is not False,
+        )  # fmt: skip
         return {**answer, "model": body.model or answer["model"]}
 
-    return await _computed(request, context, body.model, call)
+    return await _computed(request, context, body.model, call, texts="documents")
 
 
 def _text(document: str | dict[str, Any]) -> str:

@@ -72,7 +72,7 @@ async def create_response(
     for field in ("temperature", "top_p"):
         if getattr(body, field) is not None:
             arguments[field] = getattr(body, field)
-    if body.top_logprobs is not None:
+    if body.top_logprobs:
         arguments |= {"logprobs": True, "top_logprobs": body.top_logprobs}
     effort = (body.reasoning or {}).get("effort")
     if effort is not None:

@@ -126,6 +126,11 @@ def test_logprobs_have_the_shape_of_chats(llm: Llama) -> None:
     assert chat(llm, logprobs=False)["choices"][0]["logprobs"] is None
     bare = chat(llm, logprobs=True)["choices"][0]["logprobs"]["content"]
     assert all(entry["top_logprobs"] == [] for entry in bare)
+    none_beside = chat(llm, logprobs=True, top_logprobs=0)["choices"][0]["logprobs"]["content"]
+    assert none_beside == bare
+    for off in (False, None):
+        answer = chat(llm, logprobs=off, top_logprobs=0)
+        assert answer["choices"][0]["logprobs"] is None
 
 
 def test_usage_of_a_stream_comes_when_it_is_asked_for(llm: Llama) -> None:

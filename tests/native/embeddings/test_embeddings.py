@@ -14,7 +14,7 @@ from llama_kit import PROMPT, open_llama, text_of
 from zoo import Zoo
 
 from llama_cpp.embeddings.rerank import PairPrompts
-from llama_cpp.errors import ClosedError, InvalidArgumentError, TokenError
+from llama_cpp.errors import ClosedError, ContextWindowError, InvalidArgumentError, TokenError
 from llama_cpp.llama import Llama
 
 TEXTS = ["once upon a time", "the water", "what is the answer to this question"]
@@ -113,14 +113,90 @@ def test_a_ranking_model_gives_scores(zoo: Zoo) -> None:
             assert [len(row) for row in llm.embed(TEXTS)] == [n_scores] * 3
 
 
+def test_scores_of_a_model_without_a_head_are_not_made_up(zoo: Zoo) -> None:
+    for options in ({"pooling_type": 4}, {"kv_overrides": {"llama.pooling_type": 4}}):
+        with open_llama(zoo.llama, embedding=True, **options) as llm:
+            assert text_of(llm, PROMPT)
+            for scored in (
+                lambda: llm.rerank("a question", ["an answer"]),
+                lambda: llm.classify("a text"),
+                lambda: llm.embed("a text"),
+                lambda: llm.create_embedding("a text"),
+            ):
+                with pytest.raises(InvalidArgumentError, match="has no classification head"):
+                    scored()
+    with open_llama(zoo.reranker, embedding=True, pooling_type=1) as llm:
+        assert len(llm.embed("a text")) == llm.n_embd()
+        with pytest.raises(InvalidArgumentError, match="load it with pooling_type="):
+            llm.rerank("a question", ["an answer"])
+
+
 def test_texts_that_are_too_long_are_cut_or_refused(bert: Llama) -> None:
-    long = "the water " * 300
+    long = "the water " * 200
+    ids = bert.tokenize(long.encode())
     row, count = bert.embed(long, return_count=True)
     assert count == 256
     assert row == bert.embed(long + "and more", truncate=True)
-    with pytest.raises(InvalidArgumentError, match=r"of 602 tokens .* at most 256 go: create the"):
-        bert.embed([TEXTS[0], long], truncate=False)
+    assert row == bert.embed([*ids[:255], ids[-1]])  # the separator is still at the end
+    too_long = r"of (402|300) tokens .* at most 256 go.*micro-batch.* n_batch and n_ubatch of "
+    for refused in (
+        lambda: bert.embed([TEXTS[0], long], truncate=False),
+        lambda: bert.create_embedding([TEXTS[0], long]),
+        lambda: bert.create_embedding(long, truncate=300),
+    ):
+        with pytest.raises(ContextWindowError, match=too_long):
+            refused()
     assert bert.embed(TEXTS[0], truncate=False) == bert.embed(TEXTS[0])
+    answer: Any = bert.create_embedding(long, truncate=True)
+    assert (answer["data"][0]["embedding"], answer["usage"]["prompt_tokens"]) == (row, 256)
+    answer = bert.create_embedding([long, TEXTS[0]], truncate=100)
+    assert answer["usage"]["prompt_tokens"] == 106
+    assert near(answer["data"][0]["embedding"], bert.embed([*ids[:99], ids[-1]]))
+
+
+def test_cutting_a_text_is_logged(bert: Llama, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("WARNING", "llama_cpp"):
+        bert.embed("the water " * 20)
+        assert not caplog.records
+        bert.embed("the water " * 300)
+    assert "602 tokens was cut to the 256" in caplog.text
+
+
+def test_a_model_reads_no_more_positions_than_it_has_learned(zoo: Zoo) -> None:
+    with open_llama(zoo.bert, n_ctx=2048, n_batch=2048) as llm:
+        row, count = llm.embed("the water " * 600, return_count=True)
+        assert (len(row), count) == (128, 512)
+        with pytest.raises(ContextWindowError, match="has learned 512 positions: shorten"):
+            llm.create_embedding("the water " * 600)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pooling"),
+    [
+        ("llama", 0), ("llama", 1), ("llama", 2), ("llama", 3), ("mamba", 1), ("hybrid", 3),
+        ("sliding_window", 1), ("sliding_window", 0),
+    ],
+)  # fmt: skip
+def test_a_decoder_embeds_what_is_longer_than_a_batch(zoo: Zoo, kind: str, pooling: int) -> None:
+    texts: Any = [[300 + i * i % 60 for i in range(length)] for length in (210, 30, 64, 250)]
+    path = getattr(zoo, kind)
+    with open_llama(path, n_batch=256, pooling_type=pooling) as whole:
+        expected = [whole.embed(text) for text in texts]
+    with open_llama(path, n_batch=64, pooling_type=pooling) as llm:
+        assert near(llm.embed(texts[1]), expected[1])  # before there is room for long ones
+        rows, count = llm.embed(texts, return_count=True)
+        assert all(map(near, rows, expected))
+        assert count == 210 + 30 + 64 + 250
+        with pytest.raises(ContextWindowError, match="at most 256 go: create .* with n_ctx=257"):
+            llm.create_embedding([300] * 257)
+        assert near(llm.embed([300] * 257), llm.embed([300] * 256))
+
+
+def test_without_causal_attention_a_decoder_reads_a_text_at_once(zoo: Zoo) -> None:
+    with open_llama(zoo.llama, n_batch=64, pooling_type=1, attention_type=1) as llm:
+        with pytest.raises(ContextWindowError, match="at once, in one micro-batch"):
+            llm.create_embedding([300] * 65)
+        assert llm.embed([300] * 65, return_count=True)[1] == 64
 
 
 def test_a_model_of_texts_embeds_and_completes(zoo: Zoo) -> None:
@@ -174,6 +250,17 @@ def test_tokens_are_embedded_as_their_texts(bert: Llama) -> None:
     assert near(bert.embed(ids[0]), bert.embed(TEXTS[0]))
 
 
+def test_tokens_of_numpy_are_embedded_too(bert: Llama) -> None:
+    ids = bert.tokenize(TEXTS[0].encode())
+    row = bert.embed(ids)
+    array: Any = np.array(ids, np.uint16)
+    assert bert.embed(array) == bert.embed(list(array)) == row
+    assert bert.embed([array]) == [row]
+    assert bert.embed(ids, normalize=np.int64(2)) == bert.embed(ids, normalize=2)
+    short: Any = bert.create_embedding(ids, dimensions=np.uint8(8))
+    assert len(short["data"][0]["embedding"]) == 8
+
+
 def test_embedding_and_generating_go_on_together(zoo: Zoo) -> None:
     with open_llama(zoo.llama, pooling_type=1) as llm:
         expected = llm.embed(TEXTS)
@@ -201,6 +288,20 @@ def test_vectors_come_shorter_and_in_base64(bert: Llama) -> None:
         bert.create_embedding(TEXTS, dimensions=129)
     with pytest.raises(InvalidArgumentError, match="encoding_format='hex' must be"):
         bert.create_embedding(TEXTS, encoding_format="hex")  # type: ignore[arg-type]
+
+
+def test_without_pooling_base64_has_a_text_for_each_token(zoo: Zoo) -> None:
+    with open_llama(zoo.llama, embedding=True) as llm:
+        rows = llm.embed(TEXTS[0])
+        encoded: Any = llm.create_embedding(TEXTS[0], encoding_format="base64")
+        decoded = [
+            np.frombuffer(base64.b64decode(each), "<f4").tolist()
+            for each in encoded["data"][0]["embedding"]
+        ]
+        assert decoded == rows
+        short: Any = llm.create_embedding(TEXTS[0], encoding_format="base64", dimensions=3)
+        lengths = {len(base64.b64decode(each)) for each in short["data"][0]["embedding"]}
+        assert lengths == {12}
 
 
 def test_documents_are_ordered_by_their_scores(zoo: Zoo) -> None:
@@ -261,7 +362,7 @@ def test_labels_are_scored(zoo: Zoo) -> None:
         assert set(llm.classify(TEXTS[0])) == {"negative", "positive"}
     with open_llama(zoo.llama) as llm:
         for call in (lambda: llm.classify("the"), lambda: llm.rerank("the", ["water"])):
-            with pytest.raises(InvalidArgumentError, match="no scores to give: load one for"):
+            with pytest.raises(InvalidArgumentError, match="no scores to give.* Load one for"):
                 call()
         assert text_of(llm, PROMPT)
 

@@ -291,6 +291,39 @@ started.wait()
     assert run_python(close + OPEN + loop, tiny_llama).stderr == ""
 
 
+def test_what_the_end_stops_writes_no_traceback(run_python: RunPython, tiny_llama: Any) -> None:
+    code = """
+import sys, threading
+from llama_cpp import Llama
+
+llm = Llama(sys.argv[1], n_ctx=256, n_threads=1, n_parallel=2, verbose=False)
+started = threading.Event()
+
+def complete():
+    while True:
+        for _ in llm([5] * 20, max_tokens=200, stream=True):
+            started.set()
+
+def embed():
+    while True:
+        llm.embed([5] * 200)
+
+def evaluate():
+    while True:
+        llm.reset()
+        llm.eval([5] * 200)
+
+for work in WORK:
+    threading.Thread(target=work, daemon=True).start()
+if complete in WORK:
+    started.wait()
+"""
+    for work in ("complete, complete", "embed,", "evaluate,"):
+        for _ in range(3):
+            finished = run_python(code.replace("WORK", f"({work})"), tiny_llama)
+            assert finished.stderr == "", work
+
+
 def test_interpreter_ends_with_everything_open(run_python: RunPython, tiny_llama: Any) -> None:
     code = """
 context.decode(batch)

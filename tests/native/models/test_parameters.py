@@ -217,6 +217,49 @@ def test_overrides_of_every_type_take_effect(zoo: Zoo, plain: Llama) -> None:
         assert np.array_equal(logits(llm), logits(plain))
 
 
+def test_numbers_of_numpy_override_too(zoo: Zoo) -> None:
+    overrides: Any = {
+        "tokenizer.ggml.eos_token_id": np.int64(420),
+        "tokenizer.ggml.add_bos_token": np.bool_(False),
+        "llama.rope.scaling.factor": np.float32(4.0),
+    }
+    with open_llama(zoo.llama, kv_overrides=overrides) as llm:
+        assert llm.token_eos() == 420
+        assert llm.tokenize(b"the")[:1] != [llm.token_bos()]
+        assert llm._model.rope_freq_scale_train() == 0.25
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("tokenizer.ggml.add_bos_token", 0, "must be of type bool, not int"),
+        ("tokenizer.ggml.eos_token_id", "5", "must be of type int, not str"),
+        ("tokenizer.ggml.eos_token_id", 5.0, "must be of type int, not float"),
+        ("tokenizer.ggml.tokens", 5, "the file has a list there"),
+        # Not in the file, so that only the engine knows the type.
+        ("llama.rope.scaling.type", 5, "must be of type str, not int"),
+    ],
+)
+def test_overrides_of_another_type_are_refused(
+    zoo: Zoo, key: str, value: int | float | str, message: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"kv_overrides.'{key}'.*{message}"):
+        open_llama(zoo.llama, kv_overrides={key: value})
+
+
+def test_overrides_that_nobody_reads_bring_a_warning(zoo: Zoo) -> None:
+    overrides: dict[str, bool | int | float | str] = {
+        "llama.rope.frequency_base": 1.0, "tokenizer.ggml.eos_token_id": 420,
+    }  # fmt: skip
+    told = "kv_overrides without effect on this model: llama.rope.frequency_base$"
+    with (
+        pytest.warns(UserWarning, match=told) as caught,
+        Llama(str(zoo.llama), n_ctx=64, verbose=False, kv_overrides=overrides) as llm,
+    ):
+        assert llm.token_eos() == 420
+    assert [each.filename for each in caught] == [__file__]
+
+
 def test_pooling_decides_what_an_embedding_is(zoo: Zoo) -> None:
     text = "once upon a time"
     pooled = {}

@@ -196,3 +196,16 @@ def test_calls_that_are_cut_off_are_told_in_every_shape(
         cut_off = response["status"] == "incomplete"
         statuses = {item["status"] for item in response["output"][-1:]}
         assert statuses <= {"incomplete" if cut_off else "completed"}
+
+
+def test_no_likeliest_tokens_are_none_whether_or_not_logprobs_are_asked_for(
+    server: RunningServer,
+) -> None:
+    chat = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2, "top_logprobs": 0}
+    off = server.post("/v1/chat/completions", {**chat, "logprobs": False}).json()
+    assert off["choices"][0]["logprobs"] is None
+    on = server.post("/v1/chat/completions", {**chat, "logprobs": True}).json()
+    assert [each["top_logprobs"] for each in on["choices"][0]["logprobs"]["content"]] == [[], []]
+    response = {"input": "Hi", "max_output_tokens": 16, "top_logprobs": 0}
+    answer = server.post("/v1/responses", response).json()
+    assert answer["output"][0]["content"][0]["logprobs"] == []

@@ -24,6 +24,22 @@ def test_rerank_and_embeddings(zoo: Zoo) -> None:
         for text, row in zip(texts, together, strict=True):
             alone = server.post("/v1/embeddings", {"input": text, "model": "bert"}).json()
             assert row["embedding"] == pytest.approx(alone["data"][0]["embedding"], abs=1e-4)
+        long = {"input": "a b c d " * 40, "model": "bert"}
+        refused = server.post("/v1/embeddings", long)
+        assert refused.status_code == 400
+        assert refused.json()["error"]["code"] == "context_length_exceeded"
+        assert refused.json()["error"]["param"] == "input"
+        for cut, count in (
+            ({"truncate": True}, 64),
+            ({"truncate_prompt_tokens": -1}, 64),
+            ({"truncate_prompt_tokens": 9}, 9),
+        ):
+            told = server.post("/v1/embeddings", {**long, **cut}).json()["usage"]
+            assert told == {"prompt_tokens": count, "total_tokens": count}
+        pair = {"query": "a b c d " * 40, "documents": ["x"], "model": "rank"}
+        assert server.post("/v1/rerank", pair).json()["usage"]["prompt_tokens"] == 64
+        refused = server.post("/v1/rerank", {**pair, "truncate": False})
+        assert refused.json()["error"]["param"] == "documents"
         wrong = server.post("/v1/rerank", {**body, "model": "bert"})
         assert wrong.status_code == 400
         assert server.post("/v1/completions", {"prompt": "x", "model": "bert"}).status_code == 400

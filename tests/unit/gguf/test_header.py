@@ -69,7 +69,24 @@ def test_small_file(save: Save) -> None:
             "tokenizer.ggml.scores": ARRAY,
         },
         array_lengths={"tokenizer.ggml.tokens": 3, "tokenizer.ggml.scores": 3},
+        has_scores=True,  # they may be in the second or third file
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("cls.output.weight", (4, 2), True),
+        ("cls.weight", (4, 1), True),
+        ("cls.weight", (4,), True),
+        ("cls.weight", (4, 4), False),
+        ("cls.output.bias", (2,), False),
+        ("output.weight", (4, 2), False),
+    ],
+)
+def test_scores_need_a_head(save: Save, name: str, shape: tuple[int, ...], expected: bool) -> None:
+    file = gguf(tensors=(tensor(name, shape),), data=64)
+    assert read_header(save(file)).has_scores is expected
 
 
 def test_file_without_anything(save: Save) -> None:

@@ -110,11 +110,11 @@ def test_what_was_never_seen_gives_no_guess(tokens: list[int]) -> None:
 
 @pytest.mark.parametrize("arguments", [(0, 1), (1, 0), (-1, 5), (5, -1)])
 def test_sizes_are_positive(arguments: tuple[int, int]) -> None:
-    with pytest.raises(InvalidArgumentError, match="must be at least 1"):
+    with pytest.raises(InvalidArgumentError, match="must be an integer from 1"):
         LlamaPromptLookupDecoding(*arguments)
-    with pytest.raises(InvalidArgumentError, match="must be at least 1"):
+    with pytest.raises(InvalidArgumentError, match="must be an integer from 1"):
         LlamaPromptLookupDecoding(2, 5, 3)
-    with pytest.raises(InvalidArgumentError, match="must be at least 1"):
+    with pytest.raises(InvalidArgumentError, match="must be an integer from 1"):
         LlamaPromptLookupDecoding.find_candidate_pred_tokens(ids([1]), *arguments)
 
 
