@@ -7,9 +7,11 @@ import socket
 from collections.abc import Sequence
 
 import uvicorn
+from fastapi import FastAPI
 
 from ..gguf.header import read_header
 from .app import create_app
+from .connection import ConnectionLimits, connection_type
 from .model import ModelRegistry
 from .settings import ModelSettings, ServerSettings
 
@@ -33,10 +35,17 @@ def serve(server: ServerSettings, models: Sequence[ModelSettings]) -> None:
             read_header(model.model)
     if server.interrupt_requests:
         _LOGGER.info("interrupt_requests has no effect: requests are decoded together")
-    config = uvicorn.Config(
+    config = uvicorn_config(app, server)
+    _Server(config, app.state.context.registry).run()
+
+
+def uvicorn_config(app: FastAPI, server: ServerSettings) -> uvicorn.Config:
+    """How uvicorn runs an application."""
+    return uvicorn.Config(
         app,
         host=server.host,
         port=server.port,
+        http=connection_type(ConnectionLimits(send_timeout=server.send_timeout)),
         ssl_keyfile=server.ssl_keyfile,
         ssl_certfile=server.ssl_certfile,
         root_path=server.root_path,
@@ -44,11 +53,9 @@ def serve(server: ServerSettings, models: Sequence[ModelSettings]) -> None:
         log_level="warning" if not server.access_log else "info",
         timeout_graceful_shutdown=server.shutdown_seconds,
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 << 10,
         ws="none",
         server_header=False,
     )
-    _Server(config, app.state.context.registry).run()
 
 
 class _Server(uvicorn.Server):

@@ -216,6 +216,9 @@ class ServerSettings(BaseSettings):
     )
     max_queue: int = Field(256, ge=0, description="Requests that may wait for each model.")
     max_body_bytes: int = Field(32 << 20, ge=1, description="The largest body of a request.")
+    send_timeout: float = Field(
+        30.0, gt=0, description="Seconds after which a client that reads nothing is given up."
+    )
     max_tokens_limit: int | None = Field(None, ge=1, description="The most tokens of an answer.")
     idle_unload_seconds: float | None = Field(
         None, gt=0, description="Unload a model that was not used for so long."
