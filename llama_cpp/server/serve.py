@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Sequence
+from dataclasses import fields
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +17,9 @@ from .model import ModelRegistry
 from .settings import ModelSettings, ServerSettings
 
 _LOGGER = logging.getLogger("llama_cpp.server")
+
+
+_LIMITS = tuple(field.name for field in fields(ConnectionLimits))
 
 
 def serve(server: ServerSettings, models: Sequence[ModelSettings]) -> None:
@@ -41,11 +45,12 @@ def serve(server: ServerSettings, models: Sequence[ModelSettings]) -> None:
 
 def uvicorn_config(app: FastAPI, server: ServerSettings) -> uvicorn.Config:
     """How uvicorn runs an application."""
+    limits = ConnectionLimits(**{name: getattr(server, name) for name in _LIMITS})
     return uvicorn.Config(
         app,
         host=server.host,
         port=server.port,
-        http=connection_type(ConnectionLimits(send_timeout=server.send_timeout)),
+        http=connection_type(limits),
         ssl_keyfile=server.ssl_keyfile,
         ssl_certfile=server.ssl_certfile,
         root_path=server.root_path,

@@ -216,6 +216,11 @@ class ServerSettings(BaseSettings):
     )
     max_queue: int = Field(256, ge=0, description="Requests that may wait for each model.")
     max_body_bytes: int = Field(32 << 20, ge=1, description="The largest body of a request.")
+    max_header_bytes: int = Field(64 << 10, ge=1, description="The largest head of a request.")
+    header_timeout: float = Field(
+        60.0, gt=0, description="Seconds in which the head of a request has to come."
+    )
+    body_timeout: float = Field(300.0, gt=0, description="Seconds in which its body has to come.")
     send_timeout: float = Field(
         30.0, gt=0, description="Seconds after which a client that reads nothing is given up."
     )
