@@ -66,7 +66,8 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._unanswered: list[RequestResponseCycle] = []
         # Whatever waits to be sent pauses the writer: then it only shrinks, as the client reads.
-        transport.set_write_buffer_limits(high=0)
+        # With 0, TLS would pause it when nothing waits.
+        transport.set_write_buffer_limits(high=1, low=0)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -130,6 +131,22 @@ class Connection(HttpToolsProtocol):
         _cancel(self._receive_timer)
         self._receive_timer = None
 
+    def on_response_complete(self) -> None:
+        """Know that an answer is whole."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._close()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that nobody uses."""
+        self._close()
+
+    def shutdown(self) -> None:
+        """Close a connection on which nothing runs; another one when its answer is whole."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self._close()
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
         if not self._is_refused:
@@ -165,7 +182,7 @@ class Connection(HttpToolsProtocol):
         if self._n_running > 1:
             self._await(seconds, self._body_is_late)
         elif self.cycle.response_complete:  # it was refused by its head
-            self.transport.close()
+            self._close()
         else:
             self._refuse(408, f"the body of a request has to come within {seconds:g} seconds")
 
@@ -199,7 +216,19 @@ class Connection(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         # To close while the client writes would reset the connection before it has read this.
         self.flow.resume_reading()
-        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self.loop.call_later(_LINGER_SECONDS, self._close)
+
+    def _close(self) -> None:
+        """Close, whether a client of TLS says goodbye too or not: asyncio waits 30 seconds."""
+        self.transport.close()
+        if self.scheme == "https":
+            self.loop.call_later(_LINGER_SECONDS, self._forget_if_sent)
+
+    def _forget_if_sent(self) -> None:
+        if self.transport.get_write_buffer_size():  # there is a time limit for that
+            self._close()
+        else:
+            self.transport.abort()
 
     def _watch_sending(self) -> None:
         self._n_unsent = self.transport.get_write_buffer_size()
