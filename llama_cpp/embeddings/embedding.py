@@ -135,7 +135,8 @@ class Embeddings:
         if top_n is not None:
             integer("top_n", top_n, 1, 2**31 - 1)
         pairs = PairPrompts(self._model.vocab, self._metadata)
-        prompts = [pairs.tokenize(query, document) for document in documents]
+        most = self._model.vocab.longest_text(embedder.limit + 1)
+        prompts = [pairs.tokenize(query[:most], document[:most]) for document in documents]
         rows, count = self._embed(prompts, truncate=truncate, embedder=embedder)
         scores = [float(row[0]) for row in rows]
         order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[:top_n]
@@ -183,8 +184,8 @@ class Embeddings:
         longest = max(map(len, prompts))
         if longest > limit and not truncate:
             raise InvalidArgumentError(
-                f"a text of {longest} tokens is too long to embed, at most {limit} go: create the "
-                "model with larger n_ctx and n_batch, or truncate"
+                f"a text of {longest} tokens or more is too long to embed, at most {limit} go: "
+                "create the model with larger n_ctx and n_batch, or truncate"
             )
         cut = [prompt[:limit] for prompt in prompts]
         return embedder.embed(cut), sum(map(len, cut))
@@ -196,8 +197,10 @@ class Embeddings:
             raise InvalidArgumentError(f"input={texts!r} must be a text or a list of texts")
         is_single = isinstance(texts, str) or (len(texts) > 0 and isinstance(texts[0], int))
         vocab = self._model.vocab
+        # What comes after that is cut off anyhow, or refused.
+        most = vocab.longest_text(self.embedder.limit + 1)
         prompts = [
-            vocab.tokenize(text, parse_special=True)
+            vocab.tokenize(text[:most], parse_special=True)
             if isinstance(text, str)
             else token_array(text, vocab.n_tokens).tolist()
             for text in (cast("Sequence[Any]", [texts]) if is_single else texts)

@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -42,7 +43,8 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: ServerSettings, monitor: Monitor) -> None:
         self._app = app
         self._keys = settings.keys
-        self._max_body = settings.max_body_bytes
+        self._max_body = min(settings.max_body_bytes, settings.max_total_body_bytes)
+        self._bodies = _BodyBudget(settings.max_total_body_bytes)
         self._hosts = _hosts(settings)
         self._logs = settings.access_log
         self._monitor = monitor
@@ -65,7 +67,7 @@ class Gate:
                         headers.setdefault(name, value)
             await send(message)
 
-        body = _Body(receive, self._max_body)
+        body = _Body(receive, self._max_body, self._bodies)
         try:
             self._check(scope, Headers(scope=scope))
             await self._app(scope, body, answer)
@@ -76,6 +78,7 @@ class Gate:
                 raise
             await respond(server_ends(), route_path(scope))(scope, receive, answer)
         finally:
+            body.forget()
             route = getattr(scope.get("route"), "path", "other")
             self._monitor.answered(route, status)
             if self._logs:
@@ -124,22 +127,42 @@ def is_known(sent: str, keys: Sequence[str]) -> bool:
     return any([hmac.compare_digest(key.encode(), sent.encode()) for key in keys])  # noqa: C419
 
 
-class _Body:
-    """The body of a request, as long as it is not too large."""
+@dataclass
+class _BodyBudget:
+    """What the bodies of all requests that are read, wait or run may take together."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
+    left: int
+
+
+class _Body:
+    """The body of a request, as long as there is room for it."""
+
+    def __init__(self, receive: Receive, limit: int, budget: _BodyBudget) -> None:
         self._receive = receive
-        self._left = limit
+        self._count = 0
         self._limit = limit
+        self._budget = budget
 
     async def __call__(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
-                error = _too_large(self._limit)  # FastAPI lets only its own kind through
-                raise HTTPException(error.status, str(error), dict(error.headers or {}))
+            count = len(message.get("body", b""))
+            self._count += count
+            self._budget.left -= count
+            if self._count > self._limit:
+                raise _passed_on(_too_large(self._limit))
+            if self._budget.left < 0:
+                raise _passed_on(_too_many())
         return message
+
+    def forget(self) -> None:
+        """Give its room to others."""
+        self._budget.left += self._count
+
+
+def _passed_on(error: RequestError) -> HTTPException:
+    """What FastAPI lets through while it reads a body: only its own kind."""
+    return HTTPException(error.status, str(error), dict(error.headers or {}))
 
 
 def _is_test(scope: Scope) -> bool:
@@ -153,6 +176,14 @@ def _is_test(scope: Scope) -> bool:
 def _too_large(limit: int) -> RequestError:
     return RequestError(
         413, f"the body is too large: at most {limit} bytes go", headers={"Connection": "close"}
+    )
+
+
+def _too_many() -> RequestError:
+    return RequestError(
+        503,
+        "the bodies of all requests that wait are too large together; try again later",
+        headers={"Connection": "close", "Retry-After": "1"},
     )
 
 

@@ -216,6 +216,9 @@ class ServerSettings(BaseSettings):
     )
     max_queue: int = Field(256, ge=0, description="Requests that may wait for each model.")
     max_body_bytes: int = Field(32 << 20, ge=1, description="The largest body of a request.")
+    max_total_body_bytes: int = Field(
+        128 << 20, ge=1, description="What all bodies may have that are read, wait or run."
+    )
     max_header_bytes: int = Field(64 << 10, ge=1, description="The largest head of a request.")
     header_timeout: float = Field(
         60.0, gt=0, description="Seconds in which the head of a request has to come."
