@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import json
 import logging
@@ -112,7 +113,7 @@ class Gate:
 
     def _check_key(self, headers: Headers) -> None:
         kind, _, given = headers.get("authorization", "").partition(" ")
-        sent = given.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
+        sent = given.strip(" \t") if kind.lower() == "bearer" else headers.get("x-api-key", "")
         if not is_known(sent, self._keys):
             raise RequestError(
                 401,
@@ -123,8 +124,22 @@ class Gate:
 
 
 def is_known(sent: str, keys: Sequence[str]) -> bool:
-    """Whether a key is one of those; the time that it takes tells nothing of how close it is."""
-    return any([hmac.compare_digest(key.encode(), sent.encode()) for key in keys])  # noqa: C419
+    """Whether a key is one of those; the time that it takes tells nothing of how close it is.
+
+    Args:
+        sent: The key as headers are read: a character for each byte.
+        keys: Those that are known. Clients may write them in UTF-8 or in Latin-1.
+    """
+    came = _forms(sent)[-1]
+    return any([hmac.compare_digest(form, came) for key in keys for form in _forms(key)])  # noqa: C419
+
+
+def _forms(key: str) -> list[bytes]:
+    """A key in UTF-8, and in Latin-1 where that has its characters."""
+    forms = [key.encode("utf-8", "surrogateescape")]
+    with contextlib.suppress(UnicodeEncodeError):
+        forms.append(key.encode("latin-1"))
+    return forms
 
 
 @dataclass
