@@ -20,7 +20,7 @@ from ..generation.manual_sequence import ManualSequence
 from ..generation.prompts import Prompts
 from ..generation.scoring import Measures
 from ..generation.states import States
-from ..handles import Context, LoraAdapter
+from ..handles import Context, LoraAdapter, Vocab
 from ..llama_tokenizer import BaseLlamaTokenizer
 from ..models.adapters import DEFAULT, ModelAdapters, default_adapters
 from ..models.params import ContextParams
@@ -97,7 +97,7 @@ def make_parts(
     prompt_cache = PromptCache(engine, fingerprints)
     adapters = ModelAdapters(engine, fingerprints, loaded)
     generator = Generator(engine, model, Pieces(vocab.token_to_piece), prompt_cache)
-    prompts = Prompts(vocab, tokenizer, spm_infill=spm_infill)
+    prompts = Prompts(Vocab(model, engine.n_ctx), tokenizer, spm_infill=spm_infill)
     sequence = ManualSequence(engine, context, logits_all=params.logits_all)
     return Parts(
         engine=engine,

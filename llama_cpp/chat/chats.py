@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgumentError
 from ..generation.generator import Generator
+from ..handles import Vocab
 from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 from ..models.adapters import ModelAdapters
 from ..sampling.defaults import SamplingDefaults
@@ -111,6 +112,7 @@ class Chats:
 
         Raises:
             ChatTemplateError: The template does not parse, or does not take the messages.
+            ContextWindowError: They are so long that they cannot fit into the context.
             GrammarError: The grammar or the schema cannot be used.
             InvalidArgumentError: The messages are none, or the model does not continue texts.
             ClosedError: The model is closed.
@@ -126,7 +128,7 @@ class Chats:
         if renderer is None:
             renderer = self.renderer(has_tools=bool(form.tools))
         conversation = renderer.render(
-            self.model.vocab,
+            self._vocab,
             checked_messages(messages, renderer.roles),
             form,
             params.template_options(thinks_by_default=renderer.thinks_by_default),
@@ -166,5 +168,9 @@ class Chats:
         return job.chunks() if stream else job.result()
 
     @cached_property
+    def _vocab(self) -> Vocab:
+        return Vocab(self.model, self._generator.engine.n_ctx)
+
+    @cached_property
     def _special_texts(self) -> SpecialTexts:
-        return SpecialTexts(self.model.vocab)
+        return SpecialTexts(self._vocab)

@@ -139,7 +139,8 @@ class Embeddings:
         if top_n is not None:
             top_n = integer("top_n", top_n, 1, 2**31 - 1)
         pairs = PairPrompts(self._model.vocab, self._metadata)
-        prompts = [pairs.tokenize(query, document) for document in documents]
+        most = self._model.vocab.longest_text(embedder.limit + 1)
+        prompts = [pairs.tokenize(query[:most], document[:most]) for document in documents]
         rows, count = self._embed(prompts, truncate=truncate, embedder=embedder)
         scores = [float(row[0]) for row in rows]
         order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)[:top_n]
@@ -221,8 +222,10 @@ class Embeddings:
             len(texts) > 0 and isinstance(plain(texts[0]), int | float)
         )
         vocab = self._model.vocab
+        # What comes after that is cut off anyhow, or refused.
+        most = vocab.longest_text(self.embedder.limit + 1)
         prompts = [
-            vocab.tokenize(text, parse_special=True)
+            vocab.tokenize(text[:most], parse_special=True)
             if isinstance(text, str)
             else token_array(text, vocab.n_tokens).tolist()
             for text in (cast("Sequence[Any]", [texts]) if is_single else texts)

@@ -17,7 +17,7 @@ class Prompts:
     """Tokenizes prompts for one model.
 
     Args:
-        vocab: Its vocabulary.
+        vocab: Its vocabulary, for the context that prompts have to fit into.
         tokenizer: Splits the texts.
         spm_infill: Whether the suffix comes before the prefix when filling in the middle.
     """
@@ -42,6 +42,7 @@ class Prompts:
         Raises:
             InvalidArgumentError: There is no prompt, or one of another type, or an empty one for
                 a model without BOS.
+            ContextWindowError: A text is so long that it cannot fit into the context.
             TokenError: An id is not in the vocabulary.
             TextError: A text cannot be tokenized.
         """
@@ -89,7 +90,9 @@ class Prompts:
     def _text(self, text: str, *, special: bool) -> list[int]:
         if not text:
             return []
-        return self.tokenizer.tokenize(text.encode("utf-8", "surrogatepass"), False, special)
+        encoded = text.encode("utf-8", "surrogatepass")
+        self._vocab.check_length(encoded)
+        return self.tokenizer.tokenize(encoded, False, special)
 
 
 def _listed(prompt: Prompt) -> list[str | Sequence[int]]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SOURCE_BYTES_MAX = 1 << 20
 _REQUEST_DEPTH_MAX = 100
+_RESERVED = {"messages", "tools", "bos_token", "eos_token", "add_generation_prompt"}
+"""Variables that the engine sets; those of ``chat_template_kwargs`` would replace them."""
 
 
 class ParserText(str):
@@ -116,7 +118,9 @@ class ChatTemplates(Handle):
                 * ``continue_final_message``: the last message is the beginning of the reply.
                 * ``enable_thinking`` (True); ``reasoning_format`` (``"none"``): ``"auto"`` and
                   the others take thoughts out of the content of replies.
-                * ``chat_template_kwargs``: more variables for the template.
+                * ``chat_template_kwargs``: more variables for the template; ``messages``,
+                  ``tools``, ``bos_token``, ``eos_token`` and ``add_generation_prompt`` are not to
+                  be replaced.
                 * ``now``: seconds since 1970, for templates that tell the date.
                 * ``add_bos``, ``add_eos``: the tokenizer adds these tokens, so that a prompt that
                   has their texts must lose them.
@@ -140,6 +144,13 @@ class ChatTemplates(Handle):
             TextError: A text is no Unicode.
             ClosedError: The handle is closed.
         """
+        variables = options.get("chat_template_kwargs")
+        reserved = _RESERVED & variables.keys() if isinstance(variables, Mapping) else ()
+        if reserved:
+            raise ChatTemplateError(
+                f"chat_template_kwargs={sorted(reserved)} cannot be set: the renderer does, from "
+                "the arguments beside it. Give other names, or leave them out"
+            )
         request = {"messages": messages, **options}
         encoded = _encoded(request, "the conversation")
         depth = depth_of_json(encoded.decode())

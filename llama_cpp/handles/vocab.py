@@ -10,20 +10,31 @@ from functools import cached_property
 from typing import Any
 
 from .. import llama_cpp as raw
-from ..errors import InvalidArgumentError, TextError
+from ..errors import ContextWindowError, InvalidArgumentError, TextError
 from ..validation import native_arguments as checks
 from .base import Handle
 from .deep_stack import with_stack_for
+
+# They put one token for a whole unknown word, or leave out white space.
+_UNBOUNDED = (
+    raw.LLAMA_VOCAB_TYPE_NONE, raw.LLAMA_VOCAB_TYPE_WPM, raw.LLAMA_VOCAB_TYPE_UGM,
+)  # fmt: skip
 
 
 class Vocab(Handle):
     """The vocabulary of a model. It is borrowed: the model owns the native object.
 
     Every method is safe to call from several threads at once.
+
+    Args:
+        model: The model.
+        n_tokens_max: The tokens that a context has room for; a text that cannot fit is then refused
+            by its length, which takes nothing of the memory that splitting it would.
     """
 
-    def __init__(self, model: Handle) -> None:
+    def __init__(self, model: Handle, n_tokens_max: int | None = None) -> None:
         super().__init__(raw.llama_model_get_vocab(model.pointer), parent=model)
+        self._n_tokens_max = n_tokens_max
         self.n_tokens: int = raw.llama_vocab_n_tokens(self.pointer)
         self.type: int = raw.llama_vocab_type(self.pointer)
 
@@ -149,6 +160,7 @@ class Vocab(Handle):
             The ids, each in ``range(n_tokens)``.
 
         Raises:
+            ContextWindowError: The text cannot fit into the context that this vocabulary is for.
             TextError: The text is not Unicode or longer than 2 GiB; or it has more than 2 MiB
                 without white space, which some tokenizers cannot split.
             InvalidArgumentError: The model has no tokenizer, or lacks a special token that
@@ -157,9 +169,39 @@ class Vocab(Handle):
         """
         encoded = checks.encoded_text(text)
         self._check_tokenizer(add_special)
+        self.check_length(encoded)
         if self.type != raw.LLAMA_VOCAB_TYPE_BPE:  # only these use regular expressions
             return self._tokenize(encoded, add_special, parse_special)
         return with_stack_for(encoded, lambda: self._tokenize(encoded, add_special, parse_special))
+
+    def check_length(self, encoded: bytes) -> None:
+        """Refuse a text that cannot fit into the context that this vocabulary is for.
+
+        Raises:
+            ContextWindowError: It has more bytes than so many tokens can have.
+        """
+        if self._n_tokens_max is None or len(encoded) <= self._n_tokens_max:
+            return
+        longest = self.longest_text(self._n_tokens_max)
+        if longest is not None and len(encoded) > longest:
+            raise ContextWindowError(
+                f"Requested tokens exceed context window of {self._n_tokens_max}: the prompt has "
+                f"{len(encoded)} bytes, and so many tokens have {longest} at most. Shorten the "
+                "prompt, or create the model with a larger n_ctx"
+            )
+
+    def longest_text(self, n_tokens: int) -> int | None:
+        """How many bytes so many tokens have at most; None where a token may stand for any text."""
+        if self.type in _UNBOUNDED:
+            return None
+        return n_tokens * self._longest_token
+
+    @cached_property
+    def _longest_token(self) -> int:
+        text = raw.llama_vocab_get_text  # as the file spells it, no token is shorter
+        return self.call(
+            lambda vocab: max(len(text(vocab, t) or b"") for t in range(self.n_tokens))
+        )
 
     def _tokenize(self, encoded: bytes, add_special: bool, parse_special: bool) -> list[int]:
         pointer = self.acquire()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -16,6 +15,7 @@ from ..compat.names import lookup as _lookup
 from . import errors, page
 from .anthropic import messages
 from .context import ServerContext
+from .environment import config_file_path
 from .errors import ErrorBody, RouteErrorHandler
 from .llama_server import monitoring, tokens
 from .middleware import Gate
@@ -145,8 +145,8 @@ def _chosen(
 ) -> tuple[ServerSettings, Sequence[ModelSettings]]:
     if isinstance(server, ConfigFileSettings) and models is None:
         return server, server.models
-    if settings is None and server is None and models is None and os.environ.get("CONFIG_FILE"):
-        return _chosen(None, ConfigFileSettings.from_file(os.environ["CONFIG_FILE"]), None)
+    if settings is None and server is None and models is None and (path := config_file_path()):
+        return _chosen(None, ConfigFileSettings.from_file(path), None)
     if settings is None and (server is None or models is None):
         settings = Settings()
     if settings is not None:

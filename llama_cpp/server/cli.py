@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 import types
 from collections.abc import Sequence
@@ -16,9 +15,13 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from .. import __version__
 from ..errors import LlamaError
+from .config_file import ConfigFile
+from .environment import PREFIX, config_file_path
 from .logs import configure_logging
 from .settings import ConfigFileSettings, ModelSettings, ServerSettings, Settings
+from .wrong_settings import explained, with_origin
 
 T = TypeVar("T", bound=type[BaseModel])
 
@@ -108,8 +111,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         usage="%(prog)s --model MODEL [--SETTING VALUE ...], or --help for all settings",
         allow_abbrev=False,  # a misspelt setting must not be another one
         description="Serve models in OpenAI's wire format. Each setting is a flag, an environment "
-        "variable (N_CTX for --n_ctx), or an entry of the file of configuration.",
+        f"variable ({PREFIX}N_CTX for --n_ctx; without the prefix too, where llama-cpp-python has "
+        "the setting), or an entry of the file of configuration.",
     )
+    parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument("--config_file", "--config-file", help="A file of settings: JSON or YAML.")
     add_args_from_model(parser, Settings)
     given = parser.parse_args(arguments)
@@ -124,24 +129,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         serve(server, models)
     except ValidationError as error:
         parser.print_usage(sys.stderr)
-        for problem in error.errors():
-            place = ".".join(map(str, problem["loc"])) or "settings"
-            sys.stderr.write(f"{parser.prog}: error: {place}: {problem['msg']}\n")
+        for problem in explained(error, Settings.model_fields, _flags(given)):
+            sys.stderr.write(f"{parser.prog}: error: {problem}\n")
         return 2
     except (LlamaError, OSError) as error:
-        sys.stderr.write(f"{parser.prog}: error: {error}\n")
+        message = with_origin(str(error), _flags(given), _config_file(given))
+        sys.stderr.write(f"{parser.prog}: error: {message}\n")
         return 1
     except KeyboardInterrupt:  # before it served, or twice
         return 130
     return 0
 
 
+def _flags(given: argparse.Namespace) -> dict[str, Any]:
+    flags = {name: value for name, value in vars(given).items() if value is not None}
+    flags.pop("config_file", None)
+    return flags
+
+
+def _config_file(given: argparse.Namespace) -> ConfigFile | None:
+    """The file of settings, if there is one and it can be read."""
+    path = config_file_path(given.config_file)
+    with suppress(LlamaError):
+        return None if path is None else ConfigFile(path)
+    return None
+
+
 def _settings(given: argparse.Namespace) -> tuple[ServerSettings, list[ModelSettings]]:
-    config_file = given.config_file or os.environ.get("CONFIG_FILE")
-    if config_file:
-        flags = {name: value for name, value in vars(given).items() if value is not None}
-        flags.pop("config_file", None)
-        config = ConfigFileSettings.from_file(config_file, flags)
+    path = config_file_path(given.config_file)
+    if path is not None:
+        config = ConfigFileSettings.from_file(path, _flags(given))
         return config, config.models
     return parse_model_from_args(ServerSettings, given), [
         parse_model_from_args(ModelSettings, given)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -37,7 +39,8 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
         self._keys = settings.keys
-        self._max_body = settings.max_body_bytes
+        self._max_body = min(settings.max_body_bytes, settings.max_total_body_bytes)
+        self._bodies = _BodyBudget(settings.max_total_body_bytes)
         self._hosts = _hosts(settings)
         self._allows_origins = bool(settings.cors_allow_origins)
 
@@ -58,7 +61,7 @@ class Gate:
                         headers.setdefault(name, value)
             await send(message)
 
-        body = _Body(receive, self._max_body)
+        body = _Body(receive, self._max_body, self._bodies)
         try:
             self._check(scope, Headers(scope=scope))
             await self._app(scope, body, answer)
@@ -70,6 +73,8 @@ class Gate:
             if has_begun:
                 raise
             await respond(server_ends(), route_path(scope))(scope, receive, answer)
+        finally:
+            body.forget()
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         is_for_us = self._hosts is None or _without_port(headers.get("host", "")) in self._hosts
@@ -93,7 +98,7 @@ class Gate:
 
     def _check_key(self, headers: Headers) -> None:
         kind, _, given = headers.get("authorization", "").partition(" ")
-        sent = given.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
+        sent = given.strip(" \t") if kind.lower() == "bearer" else headers.get("x-api-key", "")
         if not is_known(sent, self._keys):
             raise RequestError(
                 401,
@@ -104,26 +109,60 @@ class Gate:
 
 
 def is_known(sent: str, keys: Sequence[str]) -> bool:
-    """Whether a key is one of those; the time that it takes tells nothing of how close it is."""
-    return any([hmac.compare_digest(key.encode(), sent.encode()) for key in keys])  # noqa: C419
+    """Whether a key is one of those; the time that it takes tells nothing of how close it is.
+
+    Args:
+        sent: The key as headers are read: a character for each byte.
+        keys: Those that are known. Clients may write them in UTF-8 or in Latin-1.
+    """
+    came = _forms(sent)[-1]
+    return any([hmac.compare_digest(form, came) for key in keys for form in _forms(key)])  # noqa: C419
+
+
+def _forms(key: str) -> list[bytes]:
+    """A key in UTF-8, and in Latin-1 where that has its characters."""
+    forms = [key.encode("utf-8", "surrogateescape")]
+    with contextlib.suppress(UnicodeEncodeError):
+        forms.append(key.encode("latin-1"))
+    return forms
+
+
+@dataclass
+class _BodyBudget:
+    """What the bodies of all requests that are read, wait or run may take together."""
+
+    left: int
 
 
 class _Body:
-    """The body of a request, as long as it is not too large."""
+    """The body of a request, as long as there is room for it."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
+    def __init__(self, receive: Receive, limit: int, budget: _BodyBudget) -> None:
         self._receive = receive
-        self._left = limit
+        self._count = 0
         self._limit = limit
+        self._budget = budget
 
     async def __call__(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
-                error = _too_large(self._limit)  # FastAPI lets only its own kind through
-                raise HTTPException(error.status, str(error), dict(error.headers or {}))
+            count = len(message.get("body", b""))
+            self._count += count
+            self._budget.left -= count
+            if self._count > self._limit:
+                raise _passed_on(_too_large(self._limit))
+            if self._budget.left < 0:
+                raise _passed_on(_too_many())
         return message
+
+    def forget(self) -> None:
+        """Give its room to others."""
+        self._budget.left += self._count
+
+
+def _passed_on(error: RequestError) -> HTTPException:
+    """What FastAPI lets through while it reads a body: only its own kind."""
+    return HTTPException(error.status, str(error), dict(error.headers or {}))
 
 
 def _is_test(scope: Scope) -> bool:
@@ -137,6 +176,14 @@ def _is_test(scope: Scope) -> bool:
 def _too_large(limit: int) -> RequestError:
     return RequestError(
         413, f"the body is too large: at most {limit} bytes go", headers={"Connection": "close"}
+    )
+
+
+def _too_many() -> RequestError:
+    return RequestError(
+        503,
+        "the bodies of all requests that wait are too large together; try again later",
+        headers={"Connection": "close", "Retry-After": "1"},
     )
 
 

@@ -2,42 +2,55 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import multiprocessing
-from collections.abc import Collection, Mapping
+import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import Self
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelNotFoundError
 from ..models.params import ContextParams, ModelParams
+from .config_file import ConfigFile
+from .environment import Environment
 from .logs import LogFormat
+from .wrong_settings import explained
 
 __all__ = ["ConfigFileSettings", "ModelSettings", "ServerSettings", "Settings"]
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-_CONFIG = SettingsConfigDict(
-    extra="ignore",
-    protected_namespaces=(),
-    populate_by_name=True,
-    env_ignore_empty=True,  # compose files pass variables that nobody has set
-)
+_CONFIG = SettingsConfigDict(extra="ignore", protected_namespaces=(), populate_by_name=True)
+
+
+class _Settings(BaseSettings):
+    """Settings of arguments, and of the environment where there are none."""
+
+    model_config = _CONFIG
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment our way."""
+        return init_settings, Environment(settings_cls)
 
 
 # The defaults are those of `Llama`, unless the server has its own.
 _MODEL, _CONTEXT = ModelParams(), ContextParams()
 
 
-class ModelSettings(BaseSettings):
+class ModelSettings(_Settings):
     """One model. The fields are arguments of ``Llama`` where nothing else is said."""
-
-    model_config = _CONFIG
 
     model: str = Field(description="The path of the model; with hf_model_repo_id, its file name.")
     model_alias: str | None = Field(
@@ -187,10 +200,8 @@ class ModelSettings(BaseSettings):
         return aliases or [Path(self.model).name]
 
 
-class ServerSettings(BaseSettings):
+class ServerSettings(_Settings):
     """The server."""
-
-    model_config = _CONFIG
 
     host: str = Field("localhost", description="The address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0: any.")
@@ -217,6 +228,17 @@ class ServerSettings(BaseSettings):
     )
     max_queue: int = Field(256, ge=0, description="Requests that may wait for each model.")
     max_body_bytes: int = Field(32 << 20, ge=1, description="The largest body of a request.")
+    max_total_body_bytes: int = Field(
+        128 << 20, ge=1, description="What all bodies may have that are read, wait or run."
+    )
+    max_header_bytes: int = Field(64 << 10, ge=1, description="The largest head of a request.")
+    header_timeout: float = Field(
+        60.0, gt=0, description="Seconds in which the head of a request has to come."
+    )
+    body_timeout: float = Field(300.0, gt=0, description="Seconds in which its body has to come.")
+    send_timeout: float = Field(
+        30.0, gt=0, description="Seconds after which a client that reads nothing is given up."
+    )
     max_tokens_limit: int | None = Field(None, ge=1, description="The most tokens of an answer.")
     idle_unload_seconds: float | None = Field(
         None, gt=0, description="Unload a model that was not used for so long."
@@ -239,7 +261,9 @@ class ServerSettings(BaseSettings):
         keys = [part.strip() for part in (self.api_key or "").split(",")]
         if self.api_key_file is not None:
             try:
-                keys += [line.strip() for line in Path(self.api_key_file).read_text().splitlines()]
+                keys += [
+                    line.strip() for line in Path(self.api_key_file).read_text("utf-8").splitlines()
+                ]
             except (OSError, ValueError) as error:
                 raise InvalidArgumentError(
                     f"api_key_file={self.api_key_file} cannot be read: {error}"
@@ -250,10 +274,10 @@ class ServerSettings(BaseSettings):
         return keys
 
     def check_certificate(self) -> None:
-        """Refuse half of what HTTPS needs.
+        """Refuse half of what HTTPS needs, and what is none of it.
 
         Raises:
-            InvalidArgumentError: The key or the certificate is not there.
+            InvalidArgumentError: The key or the certificate is not there, or is none.
         """
         files = {"ssl_keyfile": self.ssl_keyfile, "ssl_certfile": self.ssl_certfile}
         if not any(files.values()):
@@ -263,6 +287,14 @@ class ServerSettings(BaseSettings):
                 raise InvalidArgumentError(f"{name} is missing: HTTPS needs {' and '.join(files)}")
             if not Path(path).is_file():
                 raise InvalidArgumentError(f"{name}={path}: there is no such file")
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(str(self.ssl_certfile), self.ssl_keyfile)
+        except OSError as error:
+            raise InvalidArgumentError(
+                f"ssl_certfile={self.ssl_certfile} and ssl_keyfile={self.ssl_keyfile} must be a "
+                f"certificate and its key, in PEM: {error}"
+            ) from None
 
     def check_safe(self) -> None:
         """Refuse to let everybody in by mistake.
@@ -301,21 +333,22 @@ class ConfigFileSettings(ServerSettings):
             flags: Settings that win over the file's.
 
         Raises:
-            InvalidArgumentError: The file cannot be read, has a name that is no setting, or has
-                several models and a flag is about one.
-            ValidationError: A value is wrong.
+            InvalidArgumentError: The file cannot be read, has a name that is no setting or a value
+                that is wrong, or has several models and a flag is about one.
         """
-        values = _mapping_in(path)
-        flags = flags or {}
+        file = ConfigFile(path)
+        values, flags = file.values, flags or {}
         of_model = {name: flags[name] for name in flags if name in ModelSettings.model_fields}
-        if "models" not in values:
+        is_flat = "models" not in values
+        known = [*cls.model_fields, *(ModelSettings.model_fields if is_flat else ())]
+        file.check_names((), values, known)
+        if is_flat:
             own = [name for name in values if name in ModelSettings.model_fields]
             values["models"] = [{name: values.pop(name) for name in own}]
-        _check_names(path, values, cls.model_fields)
         models = values["models"]
         if isinstance(models, list) and all(isinstance(model, dict) for model in models):
-            for model in models:
-                _check_names(path, model, ModelSettings.model_fields)
+            for number, model in enumerate(models):
+                file.check_names(("models", number), model, ModelSettings.model_fields)
             if of_model and len(models) > 1:
                 raise InvalidArgumentError(
                     f"--{next(iter(of_model))} is about one model, and config_file={path} has "
@@ -323,33 +356,9 @@ class ConfigFileSettings(ServerSettings):
                 )
             values["models"] = [{**model, **of_model} for model in models]
         values.update((name, flags[name]) for name in flags if name not in of_model)
-        return cls.model_validate(values)
-
-
-def _mapping_in(path: str) -> dict[str, Any]:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        if path.endswith((".yaml", ".yml")):
-            import yaml
-
-            values = yaml.safe_load(text)
-        else:
-            values = json.loads(text)
-    except (OSError, ValueError) as error:
-        raise InvalidArgumentError(
-            f"config_file={path} cannot be read: {error}. It must be JSON, or YAML and be called "
-            ".yaml or .yml"
-        ) from None
-    except Exception as error:  # yaml has a tree of errors of its own
-        raise InvalidArgumentError(f"config_file={path} is no YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise InvalidArgumentError(f"config_file={path} must hold a mapping")
-    return values
-
-
-def _check_names(path: str, given: Mapping[Any, Any], known: Collection[str]) -> None:
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1)
-            hint = f": is {near[0]!r} meant?" if near else ""
-            raise InvalidArgumentError(f"config_file={path}: {name!r} is no setting{hint}")
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InvalidArgumentError(
+                "; ".join(explained(error, Settings.model_fields, flags, file, is_flat=is_flat))
+            ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import uvicorn
 from llama_cpp.models import tinychat
 from llama_cpp.server.app import create_app
 from llama_cpp.server.context import ServerContext
+from llama_cpp.server.serve import uvicorn_config
 from llama_cpp.server.settings import ModelSettings, ServerSettings
 
 MODEL: dict[str, Any] = {"model": tinychat(), "model_alias": "tinychat", "n_threads": 1}
@@ -53,30 +55,30 @@ class RunningServer:
 
 @contextmanager
 def serving(
-    *models: dict[str, Any], timeout_graceful_shutdown: int = 5, **settings: Any
+    *models: dict[str, Any], send_buffer: int | None = None, **settings: Any
 ) -> Iterator[RunningServer]:
     """Serve models until the block ends.
 
     Args:
         models: Their settings; one is tinychat where there is none.
-        timeout_graceful_shutdown: In seconds.
+        send_buffer: Bytes that the system keeps of what a client has not read.
         settings: Of the server.
     """
-    server_settings = ServerSettings(**{"host": "127.0.0.1", "access_log": False, **settings})
+    fixed = {"host": "127.0.0.1", "port": 0, "access_log": False, "shutdown_seconds": 5}
+    server_settings = ServerSettings(**{**fixed, **settings})
     app = create_app(
         server_settings=server_settings,
         model_settings=[ModelSettings(**{**MODEL, **model}) for model in models or ({},)],
     )
-    config = uvicorn.Config(
-        app, host=server_settings.host, port=0, log_level="warning", ws="none",
-        timeout_graceful_shutdown=timeout_graceful_shutdown, root_path=server_settings.root_path,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(uvicorn_config(app, server_settings))
+    listener = socket.create_server((server_settings.host, 0))
+    if send_buffer is not None:  # connections have what their listener has
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     problems: list[BaseException] = []
 
     def run() -> None:
         try:
-            asyncio.run(server.serve())
+            asyncio.run(server.serve([listener]))
         except BaseException as error:
             problems.append(error)
 
@@ -87,8 +89,7 @@ def serving(
             if not thread.is_alive():
                 raise RuntimeError(f"the server did not start: {problems}")
             thread.join(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         # One for all: each would read all certificates of the machine anew.
         with httpx.Client(base_url=url, timeout=120) as client:
             yield RunningServer(url, app.state.context, client)

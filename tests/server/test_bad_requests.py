@@ -9,6 +9,7 @@ import httpx
 import pytest
 from server_kit import RunningServer, serving
 
+RESERVED = ("messages", "tools", "bos_token", "eos_token", "add_generation_prompt")
 SECRET = {"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}
 COUNT = "/v1/messages/count_tokens"
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -258,3 +259,17 @@ def assert_serves_in_time(server: RunningServer) -> None:
     while server.post("/v1/completions", {"prompt": "Once", "max_tokens": 1}).status_code == 429:
         pass
     assert_serves(server)
+
+
+@pytest.mark.parametrize("name", RESERVED)
+@pytest.mark.parametrize("tools", [False, True])
+def test_the_conversation_cannot_be_replaced_by_the_back_door(
+    server: RunningServer, name: str, tools: bool
+) -> None:
+    body: dict[str, Any] = {"messages": HELLO, "chat_template_kwargs": {name: []}}
+    if tools:
+        function = {"name": "f", "parameters": {"type": "object"}}
+        body["tools"] = [{"type": "function", "function": function}]
+    error = refused(server.post("/v1/chat/completions", body), 400)
+    assert f"['{name}'] cannot be set" in error["message"]
+    assert error["param"] == "chat_template_kwargs"

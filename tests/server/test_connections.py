@@ -127,7 +127,7 @@ def test_probes_may_ask_without_a_body(server: RunningServer, path: str) -> None
 
 def test_what_runs_is_finished_when_the_server_stops() -> None:
     results: list[httpx.Response] = []
-    with serving(timeout_graceful_shutdown=60) as server:
+    with serving(shutdown_seconds=60) as server:
         body = {**LONG, "max_tokens": 1000}
         threads = [
             threading.Thread(
@@ -187,7 +187,7 @@ def test_who_is_not_answered_in_time_is_told_that_the_server_ends(path: str) -> 
         ("whole", path, body),
     ]
     threads = []
-    with serving({"n_parallel": 1}, timeout_graceful_shutdown=0) as server:
+    with serving({"n_parallel": 1}, shutdown_seconds=0) as server:
         runner = server.context.registry.runners["tinychat"]
         for request in requests:
             threads.append(threading.Thread(target=ask, args=request))

@@ -17,13 +17,12 @@ from collections.abc import Sequence
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from ...errors import InvalidArgumentError, MediaError
+from .addresses import Address, is_public
 
 REDIRECTS_MAX = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CHUNK = 1 << 16
 _PATH_SAFE = "/%:@!$&'()*+,;=~-._?"
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Fetcher:
@@ -113,15 +112,7 @@ class Fetcher:
         return addresses
 
     def _may_reach(self, address: Address) -> bool:
-        if any(address in network for network in self._networks):
-            return True
-        inner = [address]
-        if isinstance(address, ipaddress.IPv6Address):
-            inner += filter(None, (address.sixtofour, *(address.teredo or ())))
-            if address.is_site_local:
-                return False
-        # Reserved are also the networks that have the whole of IPv4 inside.
-        return all(each.is_global and not (each.is_multicast or each.is_reserved) for each in inner)
+        return is_public(address) or any(address in network for network in self._networks)
 
 
 class _Connection(http.client.HTTPConnection):

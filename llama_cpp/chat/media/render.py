@@ -103,6 +103,7 @@ class MediaTexts(SpecialTexts):
 
     Args:
         special_texts: Does the latter; None lets them be parsed.
+        vocab: The vocabulary, for the context that the texts have to fit into.
         projector: Makes chunks of bitmaps.
         bitmaps: What the marks stand for, in their order.
         mark: The mark.
@@ -111,11 +112,13 @@ class MediaTexts(SpecialTexts):
     def __init__(
         self,
         special_texts: SpecialTexts | None,
+        vocab: Vocab,
         projector: MediaProjector,
         bitmaps: Sequence[Bitmap],
         mark: str,
     ) -> None:
         self._special_texts = special_texts
+        self._vocab = vocab
         self._projector = projector
         self._bitmaps = bitmaps
         self._mark = mark
@@ -142,6 +145,7 @@ class MediaTexts(SpecialTexts):
         """
         from ...handles.media import interleave
 
+        self._vocab.check_length(prompt.encode("utf-8", "replace"))
         parts: list[str | Bitmap] = []
         for part in interleave(prompt, self._bitmaps, self._mark):
             # A special token that is in pieces is none.
@@ -207,7 +211,7 @@ class MediaRenderer:
         projector = self._projector()
         with ExitStack() as read:
             bitmaps = [read.enter_context(_bitmap(projector, file)) for file in files]
-            texts = MediaTexts(special_texts, projector, bitmaps, mark)
+            texts = MediaTexts(special_texts, vocab, projector, bitmaps, mark)
             return self._inner.render(vocab, marked, form, options, texts)
 
 

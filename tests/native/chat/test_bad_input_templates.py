@@ -195,6 +195,9 @@ def options_of_the_wrong_shape_are_refused(files: Files) -> None:
     for bad in options:
         with pytest.raises(ChatTemplateError):
             template.apply(QUESTION, **bad)
+    for name in ("messages", "tools", "bos_token", "eos_token", "add_generation_prompt"):
+        with pytest.raises(ChatTemplateError, match=f"'{name}'.* cannot be set: the renderer"):
+            template.apply(QUESTION, chat_template_kwargs={name: []})
 
 
 @cases.add
