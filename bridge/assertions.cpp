@@ -47,6 +47,9 @@ struct Guarded<Name, Result(Parameters...)> {
             return function(arguments...);
         } catch (const bridge::Assertion &) {
             return Result();
+        } catch (const std::exception & e) { // the end of a C caller as well
+            failed = std::string("an exception came out of the engine: ") + e.what();
+            return Result();
         }
     }
 

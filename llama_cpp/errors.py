@@ -179,14 +179,14 @@ class BusyError(LlamaError, RuntimeError):
 
 
 class EngineAssertionError(LlamaError, RuntimeError):
-    """An assertion of the engine failed, which would have ended the process.
+    """An assertion of the engine failed, or C++ threw, which would have ended the process.
 
     What was in use then is closed for good, and its native memory is not freed, for nobody knows
     its state. Everything else goes on.
 
     Attributes:
-        file: The engine's source file.
-        line: The line in it.
+        file: The engine's source file; "" if it is an exception of C++.
+        line: The line in it; 0 then.
         assertion: What did not hold.
     """
 
