@@ -16,11 +16,12 @@ from ..context import Context
 from ..encoding import event
 from ..errors import anthropic_shape, described
 from ..generation import PolledJob
+from ..json_body import JSONBodyRoute
 from ..stream import answered
 from ..types import Body, Integer, Number, Stops
 from .shapes import MessageBuilder, chat_tool_choice, chat_tools, conversation
 
-router = APIRouter(tags=["Anthropic"])
+router = APIRouter(tags=["Anthropic"], route_class=JSONBodyRoute)
 
 
 class CountTokensRequest(Body):

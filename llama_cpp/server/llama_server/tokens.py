@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from ..context import Context
+from ..json_body import JSONBodyRoute
 from ..types import (
     DetokenizeInputRequest,
     DetokenizeInputResponse,
@@ -17,7 +18,7 @@ from ..types import (
     TokenizeRequest,
 )
 
-router = APIRouter(tags=["Extras"])
+router = APIRouter(tags=["Extras"], route_class=JSONBodyRoute)
 
 
 @router.post("/extras/tokenize", summary="Tokenize")

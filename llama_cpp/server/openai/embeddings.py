@@ -11,10 +11,11 @@ from starlette.responses import Response
 from ...llama import Llama
 from ..context import Context, ServerContext
 from ..errors import RequestError
+from ..json_body import JSONBodyRoute
 from ..stream import answered
 from ..types import CreateEmbeddingRequest, RerankRequest
 
-router = APIRouter(tags=["OpenAI V1"])
+router = APIRouter(tags=["OpenAI V1"], route_class=JSONBodyRoute)
 
 
 async def _computed(
