@@ -191,13 +191,11 @@ class EngineAssertionError(LlamaError, RuntimeError):
     """
 
     def __init__(self, message: str, native_log: Sequence[str] = ()) -> None:
-        message = message.rpartition("/llama.cpp/")[2]  # without the path of who built it
-        self.file, self.line, self.assertion = _parts_of_assertion(message)
-        super().__init__(
-            f"an assertion of the engine failed: {message}. This is a fault of the model file or "
-            "of the engine; what was in use is closed, and the rest of the process goes on.",
-            native_log,
-        )
+        super().__init__(message, native_log)
+        first = message.partition("\n")[0]
+        match = re.fullmatch(r"(.*?):(\d+): (.*)", first)
+        self.file, self.line = (match[1], int(match[2])) if match else ("", 0)
+        self.assertion = match[3] if match else first
 
 
 class ForkError(LlamaError, RuntimeError):
@@ -281,8 +279,3 @@ class NoKVSlotError(DecodeError):
 
 class DecodeAbortedError(DecodeError):
     """The abort callback stopped the call (code 2). Micro-batches already done stay in memory."""
-
-
-def _parts_of_assertion(message: str) -> tuple[str, int, str]:
-    match = re.fullmatch(r"(.*?):(\d+): (.*)", message, re.DOTALL)
-    return (match[1], int(match[2]), match[3]) if match else ("", 0, message)

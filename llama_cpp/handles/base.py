@@ -260,7 +260,7 @@ class Handle:
     def _closed_error(self) -> ClosedError:
         reason = "it was closed itself or with its parent"
         if self._assertion:
-            reason = f"an assertion of the engine failed in it ({self._assertion})"
+            reason = f"the engine failed in it ({self._assertion})"
         return ClosedError(f"this {type(self).__name__} is closed: {reason}. Create a new one.")
 
     def __enter__(self) -> Self:

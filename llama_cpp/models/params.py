@@ -192,7 +192,7 @@ class ContextParams:
     logits_all: bool = False
     embedding: bool = False
     offload_kqv: bool = True
-    flash_attn: bool | str = False
+    flash_attn: bool | str = "auto"
     op_offload: bool | None = None
     swa_full: bool | None = None
     no_perf: bool = False

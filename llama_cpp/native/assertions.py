@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-from ..errors import EngineAssertionError, LlamaError
-from .backend import bridge, start_backend, take_string
+from ..errors import LlamaError
+from .backend import bridge, failed, start_backend, take_string
 from .bind import Function
 
 _guards: dict[str, Any] = {}
@@ -46,7 +46,7 @@ def _guard(function: Any) -> Any:
     def errcheck(result: Any, called: Any, arguments: tuple[Any, ...]) -> Any:
         assertion = take_assertion()
         if assertion:
-            raise EngineAssertionError(take_string(ctypes.c_char_p(assertion)))
+            raise failed(take_string(ctypes.c_char_p(assertion)))
         return earlier(result, called, arguments) if earlier else result
 
     guard = type(function)(address)

@@ -71,8 +71,17 @@ def take_string(string: ctypes.c_char_p) -> str:
     text = (string.value or b"").decode("utf-8", "replace")
     bridge("bridge_string_free")(string)
     if text.startswith(_ASSERTION):
-        raise EngineAssertionError(text.removeprefix(_ASSERTION))
+        raise failed(text.removeprefix(_ASSERTION))
     return text
+
+
+def failed(assertion: str) -> EngineAssertionError:
+    """Make the exception of what the engine would have ended the process with."""
+    return EngineAssertionError(
+        # Without the path of who built it.
+        f"{assertion.rpartition('/llama.cpp/')[2]}\nThis is a fault of the model file or of the "
+        "engine. What was in use is closed, and the rest of the process goes on."
+    )
 
 
 def load_error(what: str, path: str, log: Sequence[str]) -> ModelLoadError:

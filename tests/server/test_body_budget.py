@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 from server_kit import RunningServer, serving
+
+from llama_cpp.server import json_body
 
 STORY = {"prompt": "Once", "max_tokens": 1900, "ignore_eos": True, "stream": True}
 
@@ -66,3 +69,38 @@ def test_what_waits_takes_room_until_it_is_answered(small: RunningServer) -> Non
 def test_one_that_is_larger_than_all_may_be_is_refused(small: RunningServer) -> None:
     assert completes(small, 100_000) == 413
     assert completes(small, 50_000) == 200
+
+
+def test_large_bodies_are_read_beside_the_event_loop(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    parsed = json_body.parsed
+
+    def noted(body: bytes) -> object:
+        threads.append(threading.current_thread().name)
+        return parsed(body)
+
+    monkeypatch.setattr(json_body, "parsed", noted)
+    answers = []
+    for padding in (0, 2 << 20):
+        body = {"prompt": "Once", "max_tokens": 1, "user": "a" * padding}
+        answers.append(server.post("/v1/completions", body))
+        wrong = server.client.post(
+            "/v1/completions",
+            content=b'{"user": "' + b"a" * padding + b'", 5}',
+            headers={"Content-Type": "application/json"},
+        )
+        assert wrong.status_code == 400
+        assert "Expecting property name" in wrong.json()["error"]["message"]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(threads) == 2 and "uvicorn" not in threads
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1e400, -0.0, 1.5, 123456789012345678901234567890]", '{"a": 1, "a": 2}', "[NaN, Infinity]",
+     '"\\ud800"', '"\\u0000é"', "[" * 500 + "]" * 500],
+)  # fmt: skip
+def test_both_parsers_read_the_same(text: str) -> None:
+    assert repr(json_body.parsed(text.encode())) == repr(json.loads(text))

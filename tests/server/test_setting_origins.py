@@ -119,7 +119,7 @@ def test_lists_and_unions_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
         "FLASH_ATTN": "true", "LLAMA_CPP_LORA_ADAPTERS": '{"a": "b"}', "NUMA": "2",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    settings = ModelSettings()  # type: ignore[call-arg]
+    settings = ModelSettings()
     assert (settings.n_gpu_layers, settings.tensor_split, settings.type_k) == ("auto", [0.5, 1], 8)
     assert (settings.flash_attn, settings.lora_adapters) == (True, {"a": "b"})
     assert settings.numa == 2

@@ -323,7 +323,7 @@ def test_what_a_proxy_strips_does_not_count() -> None:
         assert body["type"] == "error"
 
 
-OWN_DEFAULTS = {"n_ctx": 2048, "n_parallel": 4, "flash_attn": "auto"}
+OWN_DEFAULTS = {"n_ctx": 2048, "n_parallel": 4}
 
 
 def test_every_parameter_of_model_and_context_is_a_setting() -> None:

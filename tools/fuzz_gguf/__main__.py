@@ -75,6 +75,8 @@ class Child:
         try:
             print(path, file=self._process.stdin, flush=True)
             line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
         finally:
             late = alarm.poll() is not None
             alarm.kill()

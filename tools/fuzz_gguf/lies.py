@@ -26,6 +26,7 @@ class Lie(NamedTuple):
         stop: Where it stops.
         piece: What stands there instead.
         pairs: How many metadata pairs it adds or takes away.
+        data: How many bytes of tensors the file has to have, at least.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Lie(NamedTuple):
     stop: int
     piece: bytes
     pairs: int = 0
+    data: int = 0
 
 
 class Liar:
@@ -41,7 +43,7 @@ class Liar:
     def __init__(self, path: Path) -> None:
         self._content = path.read_bytes()
         _, self._layout = read_layout(path)
-        self.lies = [*self._about_pairs(), *self._about_tensors()]
+        self.lies = list(dict.fromkeys((*self._about_pairs(), *self._about_tensors())))
 
     def write(self, target: Path, *lies: Lie) -> None:
         """Write the file with lies about different things."""
@@ -54,7 +56,9 @@ class Liar:
         with target.open("wb") as file:
             file.write(head)
             file.write(bytes(-len(head) % 32))
+            data_start = file.tell()
             file.write(memoryview(self._content)[self._layout.data_start :])
+            file.truncate(max(file.tell(), data_start + max(lie.data for lie in lies)))
 
     @property
     def _end_of_header(self) -> int:
@@ -86,6 +90,22 @@ class Liar:
             for what, piece in _other_entries(tensor, tensors[index - 1]):
                 name = f"{tensor.name.decode('utf-8', 'replace')} {what}"
                 yield Lie(name, tensor.start, tensor.stop, piece)
+            for what, changed in _other_sizes(tensor):
+                yield self._laid_out(
+                    index, f"{tensor.name.decode('utf-8', 'replace')} {what}", changed
+                )
+
+    def _laid_out(self, index: int, name: str, changed: TensorEntry) -> Lie:
+        """Tell of another size, where what comes after makes room: only its meaning lies."""
+        tensors, offset, piece = list(self._layout.tensors), 0, b""
+        tensors[index] = changed
+        for tensor in tensors:
+            kind = TENSOR_TYPES[tensor.type_id]
+            piece += _entry(tensor, offset=offset)
+            n_bytes = _product(tensor.shape) // kind.block_elements * kind.block_bytes
+            offset += -(-n_bytes // 32) * 32
+        first, last = self._layout.tensors[0], self._layout.tensors[-1]
+        return Lie(name, first.start, last.stop, piece, data=offset)
 
 
 def _other_numbers(kind: int, value: bytes) -> Iterator[tuple[str, int, bytes]]:
@@ -150,14 +170,24 @@ def _other_entries(tensor: TensorEntry, other: TensorEntry) -> Iterator[tuple[st
     yield "transposed", _entry(tensor, shape=tensor.shape[::-1])
     yield "flat", _entry(tensor, shape=(_product(tensor.shape),))
     for index in range(len(tensor.shape)):
-        for length in (0, 1, 32, tensor.shape[index] // 2, tensor.shape[index] + 32, 2**40, -1):
+        for length in (0, 2**40, -1):
             shape = tuple(length if i == index else n for i, n in enumerate(tensor.shape))
             yield f"dimension {index} = {length}", _entry(tensor, shape=shape)
-    for type_id in (*TENSOR_TYPES, 4, 99, -1):
-        if type_id != tensor.type_id:
-            yield f"type {type_id}", _entry(tensor, type_id=type_id)
+    for type_id in (4, 99, -1):
+        yield f"type {type_id}", _entry(tensor, type_id=type_id)
     for offset in (0, 1, tensor.offset + 32, 2**40, 2**64 - 32):
         yield f"offset {offset}", _entry(tensor, offset=offset)
+
+
+def _other_sizes(tensor: TensorEntry) -> Iterator[tuple[str, TensorEntry]]:
+    for index, old in enumerate(tensor.shape):
+        for length in (1, 32, old // 2, old + 256):
+            shape = tuple(length if i == index else n for i, n in enumerate(tensor.shape))
+            if shape[0] % TENSOR_TYPES[tensor.type_id].block_elements == 0:
+                yield f"dimension {index} = {length}", tensor._replace(shape=shape)
+    for type_id, kind in TENSOR_TYPES.items():
+        if type_id != tensor.type_id and tensor.shape[0] % kind.block_elements == 0:
+            yield f"type {type_id}", tensor._replace(type_id=type_id)
 
 
 def _entry(tensor: TensorEntry, **changed: object) -> bytes:

@@ -16,11 +16,12 @@ from ..context import Context
 from ..encoding import event
 from ..errors import ErrorResponse, anthropic_shape
 from ..generation import PolledJob
+from ..json_body import JSONBodyRoute
 from ..stream import answered
 from ..types import Body, Integer, Number, Share, Stops
 from .shapes import MessageBuilder, chat_tool_choice, chat_tools, conversation, wants_thoughts
 
-router = APIRouter(tags=["Anthropic"])
+router = APIRouter(tags=["Anthropic"], route_class=JSONBodyRoute)
 
 
 class CountTokensRequest(Body):

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from ...llama import Llama
 from ..context import Context
+from ..json_body import JSONBodyRoute
 from ..types import (
     DetokenizeInputRequest,
     DetokenizeInputResponse,
@@ -18,7 +19,7 @@ from ..types import (
     TokenizeRequest,
 )
 
-router = APIRouter(tags=["Extras"])
+router = APIRouter(tags=["Extras"], route_class=JSONBodyRoute)
 
 
 @router.post("/extras/tokenize", summary="Tokenize")

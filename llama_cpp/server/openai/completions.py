@@ -9,9 +9,10 @@ from ...llama import Llama
 from ..arguments import chat_job, chatting, completing, completion_job
 from ..context import Context
 from ..generation import PolledJob
+from ..json_body import JSONBodyRoute
 from ..types import CreateChatCompletionRequest, CreateCompletionRequest
 
-router = APIRouter(tags=["OpenAI V1"])
+router = APIRouter(tags=["OpenAI V1"], route_class=JSONBodyRoute)
 
 
 @router.post("/v1/completions", summary="Complete a text")

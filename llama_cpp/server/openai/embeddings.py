@@ -12,10 +12,11 @@ from ...errors import ContextWindowError
 from ...llama import Llama
 from ..context import Context, ServerContext
 from ..errors import RequestError
+from ..json_body import JSONBodyRoute
 from ..stream import answered
 from ..types import CreateEmbeddingRequest, RerankRequest
 
-router = APIRouter(tags=["OpenAI V1"])
+router = APIRouter(tags=["OpenAI V1"], route_class=JSONBodyRoute)
 
 
 async def _computed(

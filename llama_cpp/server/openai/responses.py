@@ -15,12 +15,13 @@ from ..chunk_builder import built_events, written
 from ..context import Context
 from ..errors import ErrorResponse, RequestError
 from ..generation import PolledJob
+from ..json_body import JSONBodyRoute
 from ..stream import PING
 from ..types import Body, Integer, Number, Share
 from .responses_events import ResponseBuilder
 from .responses_request import chat_response_format, chat_tool_choice, chat_tools, conversation
 
-router = APIRouter(tags=["OpenAI V1"])
+router = APIRouter(tags=["OpenAI V1"], route_class=JSONBodyRoute)
 
 
 class CreateResponseRequest(Body):
