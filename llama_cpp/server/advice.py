@@ -16,8 +16,9 @@ _TOLD = tuple(
     (re.compile(pattern), told)
     for pattern, told in (
         ("create the model with a larger n_ctx", f"{_SERVER} a larger n_ctx"),
-        ("create the model with larger n_ctx and n_batch, or truncate",
-         f"shorten it, or {_SERVER} larger n_ctx and n_batch"),
+        (r"create (the model|it) with n_ctx(, n_batch and n_ubatch of |=)(\d+) or more",
+         rf"{_SERVER} n_ctx\2\3 or more"),
+        ("or cut it with truncate=True", 'or send "truncate": true'),
         ("remove or shorten a sequence, split the batch, or create a larger context",
          f"try again when others are done, or {_SERVER} a larger n_ctx"),
         (r"give Llama\(chat_handler=MTMDChatHandler\(clip_model_path=\.\.\.\)\)",

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from llama_cpp.errors import LlamaError
@@ -59,6 +60,9 @@ class Child:
     """The process that opens the files."""
 
     def __init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             _CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
@@ -86,12 +90,14 @@ class Child:
         code = self._process.wait()
         self._errors.seek(0)
         said = self._errors.read().decode("utf-8", "replace")
-        self.__init__()  # type: ignore[misc]
+        self.close()
+        self._start()
         return f"ENDED {'late' if late else code}: {said[:2000]}"
 
     def close(self) -> None:
         self._process.kill()
-        self._process.wait()
+        with suppress(BrokenPipeError), self._process:  # closes its pipes
+            self._errors.close()
 
 
 def fuzz(path: Path, count: int, seed: int, kept: Path) -> Counter[str]:

@@ -30,9 +30,10 @@ LIES = {
     "mamba: blk.0.ssm_conv1d.weight type 1": REFUSED,
     "hybrid: blk.0.shortconv.conv.weight type 1": REFUSED,
     # No token for a byte: an exception in the tokenizer, which no C caller catches.
-    "llama: tokenizer.ggml.tokens filled with 0": REFUSED,
-    "llama: tokenizer.ggml.model = 'bert'": REFUSED,
-    "bert: tokenizer.ggml.model = 'llama'": "used",
+    "llama: tokenizer.ggml.tokens filled with 0": "used",
+    "bert: tokenizer.ggml.model = 'llama'": "refused: InvalidArgumentError",
+    # It has tokens that stand for a byte, of which the tokenizer of that name knows nothing.
+    "llama: tokenizer.ggml.model = 'bert'": "used",
     # A text that begins like a token and is none was begun again for ever.
     "llama_whole_spm: tokenizer.ggml.model = 'rwkv'": "used",
     # Numbers that cannot be.
@@ -78,7 +79,7 @@ print(vocab.tokenize("\\u20ac", add_special=False))
 """
     wordpieces = lying(zoo, "bert: tokenizer.ggml.model = 'llama'", tmp_path)
     tokens = run_python(code, wordpieces).stdout
-    assert set(re.findall(r"\d+", tokens)) == {"0"}
+    assert set(re.findall(r"\d+", tokens)) == {"1"}  # the unknown token of the file
 
 
 def test_the_fuzzer_finds_what_ends_a_process(tmp_path: Path) -> None:

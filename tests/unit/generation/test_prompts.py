@@ -27,6 +27,9 @@ class Letters:
     fim_mid: int = MID
     n_tokens: int = N_TOKENS
 
+    def check_length(self, encoded: bytes) -> None:
+        """All fit."""
+
 
 class LetterTokenizer(BaseLlamaTokenizer):
     """A token per byte, and ``^`` for BOS where special tokens are read."""

@@ -306,9 +306,16 @@ def test_a_patch_that_does_not_apply_stops_the_build(project: Project) -> None:
 
 def test_the_bridge_compiles_with_unpatched_sources() -> None:
     folders = [ROOT / "bridge", ROOT / "bridge/template_checks"]
-    folders += [SOURCES / name for name in (
-        "common", "include", "ggml/include", "vendor", "tools/mtmd",
-    )]
+    folders += [
+        SOURCES / name
+        for name in (
+            "common",
+            "include",
+            "ggml/include",
+            "vendor",
+            "tools/mtmd",
+        )
+    ]
     command = ["c++", "-std=c++17", "-Wall", "-Werror", "-fsyntax-only"]
     command += [f"-I{folder}" for folder in folders]
     subprocess.run([*command, *map(str, (ROOT / "bridge").glob("*.cpp"))], check=True)
