@@ -953,7 +953,7 @@ class Llama:
         """Copy what sequence 0 holds.
 
         Raises:
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence; others are waited for.
         """
         return self.states.save()
 
@@ -966,7 +966,7 @@ class Llama:
         Raises:
             StateError: It is damaged, or of another model; if only the engine notices that,
                 sequence 0 is empty then.
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence; others are waited for.
         """
         self.states.load(state)
 
@@ -980,7 +980,7 @@ class Llama:
 
         Raises:
             StateError: It cannot be written.
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence; others are waited for.
         """
         self.states.save_file(path)
 
@@ -993,7 +993,7 @@ class Llama:
         Raises:
             StateError: The file is damaged, no session, or of another model: the sequence is as
                 it was before.
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence; others are waited for.
         """
         self.states.load_file(path)
 
@@ -1148,7 +1148,7 @@ class Llama:
         Raises:
             ContextWindowError: They do not fit.
             TokenError: An id is not in the vocabulary.
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence; others are waited for.
         """
         self.sequence.eval(tokens)
 
