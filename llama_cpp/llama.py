@@ -957,7 +957,7 @@ class Llama:
         """Copy what sequence 0 holds.
 
         Raises:
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence; others are waited for.
         """
         return self.states.save()
 
@@ -970,7 +970,7 @@ class Llama:
         Raises:
             StateError: It is damaged, or of another model; if only the engine notices that,
                 sequence 0 is empty then.
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence; others are waited for.
         """
         self.states.load(state)
 
@@ -984,7 +984,7 @@ class Llama:
 
         Raises:
             StateError: It cannot be written.
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence; others are waited for.
         """
         self.states.save_file(path)
 
@@ -997,7 +997,7 @@ class Llama:
         Raises:
             StateError: The file is damaged, no session, or of another model: the sequence is as
                 it was before.
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence; others are waited for.
         """
         self.states.load_file(path)
 
@@ -1152,7 +1152,7 @@ class Llama:
         Raises:
             ContextWindowError: They do not fit.
             TokenError: An id is not in the vocabulary.
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence; others are waited for.
         """
         self.sequence.eval(tokens)
 

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 
 from ..errors import (
     ClosedError,
@@ -25,11 +26,11 @@ from .media_evaluator import MediaEvaluator
 from .postprocess import Postprocessor
 from .request import Call, Request
 from .restored_state import RestoredStates
-from .scheduler import Chunk, plan, youngest
+from .scheduler import Chunk, plan, rooms_for_drafts, youngest
 from .sequences import Sequences
 from .slots import Slot, place
 from .speculative.drafter import Drafter
-from .step_lock import StepLock, closed
+from .step_lock import StepLock, closed, in_use
 
 
 class Engine:
@@ -74,7 +75,9 @@ class Engine:
         self._media_evaluator = MediaEvaluator(context, self.sequences)
         self._waiting: deque[Request] = deque()
         self._step_lock = StepLock()
-        self._needs_repair = False
+        self._tickets: list[tuple[int, int]] = []
+        """Which slots are wanted for work by hand, and since when: later requests wait."""
+        self._works_by_hand = self._needs_repair = False
         self.after_step: Callable[[], None] = _nothing
         """Is called after each step, by the thread that steps."""
         self._process = os.getpid()
@@ -113,11 +116,12 @@ class Engine:
             ClosedError: The engine was closed.
             BusyError: This is a callback of a step.
         """
-        call.wants_all = until_finished
+        call.wants_all, call.thread = until_finished, get_ident()
         while not call.is_ready():
             if not self._step_lock.take(call):
                 continue
             self._step_until(call.is_ready)
+        self._step_lock.decline(call)
 
     def drive(self) -> None:
         """Step for everybody who waits, until nothing is left, or somebody works by hand.
@@ -134,7 +138,8 @@ class Engine:
         """Step with the step lock, which is released at the end."""
         try:
             while not is_over():
-                self.step()
+                if not self.step() and self._step_lock.is_wanted:
+                    return  # what waits is to wait for work by hand
                 self._step_lock.wake_ready()
                 self.after_step()
         except BaseException:
@@ -153,27 +158,53 @@ class Engine:
         with self._step_lock.lock:
             if self._step_lock.is_free:
                 self._drop_cancelled()
-            elif all(s.request is None or s.request.cancelled for s in self.slots):
+            elif not self._works_by_hand and all(
+                slot.request is None or slot.request.cancelled for slot in self.slots
+            ):
                 self._context.abort()
 
     @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def exclusive(self, slot: Slot | None = None) -> Iterator[None]:
         """Keep every other thread from stepping, for work on the context by hand.
+
+        Args:
+            slot: What is to be worked on: a request of another thread that uses it ends first.
 
         Raises:
             ClosedError: The engine is closed.
-            BusyError: This is a callback of a step.
+            BusyError: This is a callback of a step, or a request of this thread uses the slot.
         """
         self._check_usable()
+        tickets = () if slot is None else ((slot.id, self._finisher.number()),)
+        self._tickets += tickets
+        try:
+            self._take_step_lock(slot)
+            try:
+                with self._step_lock.lock:
+                    self._works_by_hand = True
+                self._context.forget_abort()
+                self.repair()
+                yield
+            finally:
+                self._works_by_hand = False
+                self._step_lock.leave(after_work_by_hand=True)
+        finally:
+            for ticket in tickets:
+                self._tickets.remove(ticket)
+
+    def _take_step_lock(self, slot: Slot | None) -> None:
         idle = Call(())
         idle.wants_step_lock = True
-        while not self._step_lock.take(idle):
-            pass
-        try:
-            self.repair()
-            yield
-        finally:
-            self._step_lock.leave()
+        while True:
+            while not self._step_lock.take(idle):
+                pass
+            request = None if slot is None else slot.request
+            if slot is None or request is None:
+                return
+            if request.call is not None and request.call.thread == get_ident():
+                self._step_lock.leave()
+                raise in_use()
+            self._step_until(lambda: slot.request is None)
 
     def close(self) -> None:
         """End all requests with ``ClosedError``. The context may be closed afterwards."""
@@ -267,9 +298,11 @@ class Engine:
             return
         while self._waiting:
             request = self._waiting[0]
+            wanted = [number for number, since in self._tickets if since < request.number]
+            free = [slot for slot in self.slots if slot.id not in wanted]
             assert request.spans is not None
             placement = place(
-                self.slots, request.reusable, request.spans, patient=request.prompt_logprobs
+                free, request.reusable, request.spans, patient=request.prompt_logprobs
             )
             if placement is None:
                 return
@@ -292,21 +325,10 @@ class Engine:
 
     def _draft(self, drafter: Drafter, slots: Sequence[Slot]) -> None:
         share = min(self._budget, self._n_outputs) // len(self.slots) - 1
-        texts: list[tuple[Slot, int]] = []
+        most = min(share, self.sequences.drafts_max)
         for slot in slots:
-            request = slot.request
             slot.drafts = []
-            if request is None or request.has_hooks or len(slot.tokens) - slot.n_cached != 1:
-                continue
-            room = min(
-                share,
-                self.sequences.drafts_max,
-                request.max_tokens - request.n_generated - 1,
-                self.n_ctx - len(slot.tokens) - request.n_extra - 1,
-            )
-            if room > 0:
-                texts.append((slot, room))
-        for slot, error in drafter.guess(texts):
+        for slot, error in drafter.guess(rooms_for_drafts(slots, most, self.n_ctx)):
             self._finisher.fail(slot, error)
 
     def _decode(self, chunks: Sequence[Chunk]) -> None:

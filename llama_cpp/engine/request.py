@@ -55,6 +55,8 @@ class Call:
         self.requests = requests
         self.wake: threading.Condition | None = None
         """Set while the caller's thread sleeps."""
+        self.thread = threading.get_ident()
+        """Which one waits for the texts."""
         self.wants_all = False
         self.wants_step_lock = False
         """Whether it waits for the memory, to work on it by hand."""
@@ -62,6 +64,8 @@ class Call:
 
     def is_ready(self) -> bool:
         """Whether the caller has something to do."""
+        if self.wants_step_lock:
+            return False  # it gets its turn
         if not self.n_running:
             return True
         if self.wants_all:

@@ -83,3 +83,26 @@ def youngest(chunks: Sequence[Chunk]) -> Slot:
 
 def _arrival(slot: Slot) -> int:
     return slot.request.number if slot.request is not None else 0
+
+
+def rooms_for_drafts(slots: Sequence[Slot], most: int, n_ctx: int) -> list[tuple[Slot, int]]:
+    """Return which slots have use for guesses of the tokens that follow, and for how many.
+
+    Args:
+        slots: Those of the next batch.
+        most: How many guesses one may have.
+        n_ctx: How many tokens go into a sequence.
+    """
+    rooms: list[tuple[Slot, int]] = []
+    for slot in slots:
+        request = slot.request
+        if request is None or request.has_hooks or len(slot.tokens) - slot.n_cached != 1:
+            continue
+        room = min(
+            most,
+            request.max_tokens - request.n_generated - 1,
+            n_ctx - len(slot.tokens) - request.n_extra - 1,
+        )
+        if room > 0:
+            rooms.append((slot, room))
+    return rooms

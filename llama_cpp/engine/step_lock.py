@@ -61,12 +61,27 @@ class StepLock:
             self._forget(call)
             return False
 
-    def leave(self) -> None:
-        """Let another thread step, those first who want the lock itself."""
+    def leave(self, *, after_work_by_hand: bool = False) -> None:
+        """Let another thread step, those first who want the lock itself.
+
+        Args:
+            after_work_by_hand: Those first who wait for tokens: a loop of work by hand would take
+                the lock again before any of them is awake.
+        """
         with self.lock:
             self._driver = None
-            self._next = next((call for call in self._sleeping if call.wants_step_lock), None)
+            by_hand = [call for call in self._sleeping if call.wants_step_lock]
+            for_tokens = [c for c in self._sleeping if not (c.is_ready() or c.wants_step_lock)]
+            turns = for_tokens + by_hand if after_work_by_hand else by_hand
+            self._next = turns[0] if turns else None
             self._pass_on()
+
+    def decline(self, call: Call) -> None:
+        """Let others step if it is the turn of a call that has nothing to wait for any more."""
+        if self._next is call:
+            with self.lock:
+                self._next = None
+                self._pass_on()
 
     def wake_ready(self) -> None:
         """Wake those who have something to do."""
@@ -87,7 +102,7 @@ class StepLock:
         for call in [each for each in self._sleeping if each.is_ready()]:
             self._wake(call)
         if self._driver is None and self._sleeping:
-            self._wake(self._sleeping[0])
+            self._wake(self._next if self._next in self._sleeping else self._sleeping[0])
 
     def _wake(self, call: Call) -> None:
         if call.wake is not None:
@@ -102,3 +117,11 @@ class StepLock:
 def closed() -> ClosedError:
     """Make the error of those who come too late."""
     return ClosedError("the model is closed: create a new Llama")
+
+
+def in_use() -> BusyError:
+    """Make the error of those who work by hand where they have a request running."""
+    return BusyError(
+        "a completion is being generated in this sequence: exhaust or close its iterator before "
+        "working on the sequence by hand"
+    )

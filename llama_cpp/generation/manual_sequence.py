@@ -13,7 +13,7 @@ from ..constraints.grammar_sampler import grammar_sampler
 from ..engine import Engine
 from ..engine.adapter_spans import agreement, continued, spans_of
 from ..engine.slots import shared_prefix
-from ..errors import BusyError, ContextWindowError, InvalidArgumentError
+from ..errors import ContextWindowError, InvalidArgumentError
 from ..handles import Batch, Context
 from ..handles.token_sampler import TokenSampler
 from ..sampling.chain import token_sampler
@@ -72,8 +72,7 @@ class ManualSequence:
     @n_tokens.setter
     def n_tokens(self, count: int) -> None:
         count = integer("n_tokens", count, 0, self._engine.n_ctx)
-        with self._engine.exclusive():
-            self._check_free()
+        with self.held():
             self._cut(count)
 
     def _cut(self, count: int) -> None:
@@ -108,11 +107,10 @@ class ManualSequence:
         Raises:
             ContextWindowError: They do not fit.
             TokenError: An id is not in the vocabulary.
-            BusyError: A completion uses the sequence.
+            BusyError: A completion of this thread uses the sequence.
         """
         ids = self._ids(tokens)
-        with self._engine.exclusive():
-            self._check_free()
+        with self.held():
             self._append(ids)
 
     def next_token(
@@ -132,8 +130,7 @@ class ManualSequence:
         import numpy as np
 
         ids = self._ids(step.tokens)
-        with self._engine.exclusive():
-            self._check_free()
+        with self.held():
             slot = self._slot
             if step.last_used != slot.last_used:
                 self._cut(self._shared(step.before))
@@ -342,13 +339,12 @@ class ManualSequence:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep the sequence for work by hand.
+        """Keep the sequence for work by hand, after a completion of another thread has ended.
 
         Raises:
-            BusyError: A completion uses it.
+            BusyError: A completion of this thread uses it.
         """
-        with self._engine.exclusive():
-            self._check_free()
+        with self._engine.exclusive(self._slot):
             yield
 
     def forget(self) -> None:
@@ -384,10 +380,3 @@ class ManualSequence:
             self._rows.clear()
             self._assigned = self._last = None
             self._in_context = len(self._engine.slots) == 1
-
-    def _check_free(self) -> None:
-        if self._slot.request is not None:
-            raise BusyError(
-                "a completion is being generated in sequence 0: exhaust or close its iterator "
-                "before working on the sequence by hand, or create the model with n_parallel > 1"
-            )

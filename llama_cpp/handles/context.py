@@ -156,6 +156,10 @@ class Context(ExclusiveHandle):
         """
         self._stop.value = True
 
+    def forget_abort(self) -> None:
+        """Let the next decode run: what ``abort()`` was to stop is over."""
+        self._stop.value = False
+
     def set_abort_callback(self, callback: Callable[[], bool] | None) -> None:
         """Ask ``callback`` during every decode whether to stop; None removes it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -326,6 +327,52 @@ def test_a_completion_in_the_sequence_keeps_hands_off(llm: Llama) -> None:
     chunks.close()
     llm.reset()
     llm.eval([300])
+
+
+@pytest.mark.parametrize("n_parallel", [1, 2])
+def test_work_by_hand_waits_for_the_completions_of_other_threads(zoo: Zoo, n_parallel: int) -> None:
+    with open_llama(zoo.llama, n_parallel=n_parallel) as llm:
+        llm.eval(PROMPT)
+        alone = llm.logits()
+        expected = text_of(llm, PROMPT[::-1])
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                for _ in range(10):  # piece by piece, so that others work in between
+                    pieces = complete(llm, PROMPT[::-1], stream=True)
+                    assert "".join(each["choices"][0]["text"] for each in pieces) == expected
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            while any(thread.is_alive() for thread in threads):
+                llm.reset()
+                llm.load_state(llm.save_state())
+                llm.eval(PROMPT)
+        finally:
+            for thread in threads:
+                thread.join()
+        assert not errors
+        llm.reset()
+        llm.eval(PROMPT)
+        assert llm.logits() == pytest.approx(alone, abs=1e-3)
+
+
+def test_a_completion_that_another_thread_has_left_is_finished_first(zoo: Zoo) -> None:
+    with open_llama(zoo.llama) as llm:
+        expected = text_of(llm, PROMPT)
+        chunks: Any = llm(PROMPT, stream=True, max_tokens=12, temperature=0, ignore_eos=True)
+        with ThreadPoolExecutor(1) as other:
+            first = other.submit(next, chunks).result()
+            llm.reset()
+            llm.eval(PROMPT[:5])
+            assert list(llm.eval_tokens) == PROMPT[:5]
+            rest = other.submit(list, chunks).result()
+        assert "".join(each["choices"][0]["text"] for each in [first, *rest]) == expected
 
 
 def test_logits_are_those_of_the_sequence_whatever_else_is_decoded(zoo: Zoo) -> None:

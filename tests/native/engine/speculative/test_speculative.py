@@ -180,7 +180,7 @@ def test_prompt_lookup_continues_what_was_seen() -> None:
     assert lookup(np.array([*seen, 3, 4], np.intc)).tolist() == [5, 9, 2]
     assert lookup(np.array([7, 8], np.intc)).tolist() == []
     for sizes in ((0, 3), (2, 0)):
-        with pytest.raises(InvalidArgumentError, match="at least 1"):
+        with pytest.raises(InvalidArgumentError, match="must be an integer from 1"):
             LlamaPromptLookupDecoding(*sizes)
 
 
