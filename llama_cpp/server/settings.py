@@ -112,7 +112,7 @@ class ModelSettings(_Settings):
     )
     offload_kqv: bool = Field(_CONTEXT.offload_kqv, description="Keep the KV cache on the GPU.")
     flash_attn: bool | Literal["auto"] = Field(
-        _CONTEXT.flash_attn, description="Flash attention; auto: where the engine can."
+        "auto", description="Flash attention; auto: where the engine can."
     )
     last_n_tokens_size: int = Field(64, ge=0, description="Tokens that penalties look back.")
     lora_base: str | None = Field(None, description="Without effect.")
