@@ -169,8 +169,7 @@ def running_server(model: str, arguments: list[str]) -> Iterator[tuple[int, psut
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "llama_cpp.server", "--model", model, "--host", HOST,
                "--port", str(port), "--access_log", "false", "--n_ctx", "1024",
-               "--n_parallel", "24",
-               "--max_body_bytes", str(HUGE_BYTES + 1000), *arguments]  # fmt: skip
+               "--n_parallel", "24", "--max_body_bytes", str(len(HUGE)), *arguments]  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as output:

@@ -23,7 +23,6 @@ from plot import plot_file, save_bars
 
 from llama_cpp import llama_cpp as raw
 from llama_cpp.handles import Context, Model
-from llama_cpp.handles.threadpool import Threadpool
 from llama_cpp.llama import Llama
 from llama_cpp.native.threads import POLL, usable_cores
 
@@ -67,10 +66,9 @@ def pools(path: Path) -> dict[str, float]:
                 params = Context.default_params()
                 params.n_ctx = 2 * N_TOKENS
                 params.n_threads = params.n_threads_batch = n_threads
-                with Context(model, params) as context:
-                    if poll is not None:
-                        pool = Threadpool(n_threads, poll)
-                        context.attach_threadpools(pool, pool)
+                with Context(model, params, poll=POLL if poll is None else poll) as context:
+                    if poll is None:
+                        context.call(raw.llama_detach_threadpool)
                     best[name] = max(best[name], decode(context))
     return best
 

@@ -62,7 +62,7 @@ class Liar:
 
     @property
     def _end_of_header(self) -> int:
-        return max(each.stop for each in (*self._layout.pairs, *self._layout.tensors))
+        return max(tensor.stop for tensor in self._layout.tensors)
 
     def _about_pairs(self) -> Iterator[Lie]:
         for pair in self._layout.pairs:

@@ -120,7 +120,7 @@ def a_pool_that_is_shared_serves_the_raw_api(files: Files) -> None:
     pointer: Any = raw.llama_init_from_model(files.model.pointer, Context.default_params())
     raw.llama_attach_threadpool(pointer, shared_threadpool(), None)
     batch = batch_of()
-    assert raw.llama_decode(pointer, batch) == 0
+    assert raw.llama_decode(pointer, batch.struct) == 0
     row = np.ctypeslib.as_array(raw.llama_get_logits_ith(pointer, -1), expected.shape)
     assert np.allclose(row, expected, atol=1e-4)
     raw.llama_free(pointer)

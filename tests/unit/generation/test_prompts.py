@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from llama_cpp.errors import InvalidArgumentError, TokenError
+from llama_cpp.errors import ContextWindowError, InvalidArgumentError, TokenError
 from llama_cpp.generation.prompts import Prompts
 from llama_cpp.llama_tokenizer import BaseLlamaTokenizer
 
@@ -26,9 +26,11 @@ class Letters:
     fim_suf: int = SUF
     fim_mid: int = MID
     n_tokens: int = N_TOKENS
+    longest: int = 1000
 
     def check_length(self, encoded: bytes) -> None:
-        """All fit."""
+        if len(encoded) > self.longest:
+            raise ContextWindowError(f"{len(encoded)} bytes")
 
 
 class LetterTokenizer(BaseLlamaTokenizer):
@@ -119,6 +121,13 @@ def test_a_text_begins_with_bos_once() -> None:
     assert prompts().tokenize("^a") == [[BOS, 97]]
     assert prompts().tokenize("^^a") == [[BOS, BOS, 97]]
     assert prompts().tokenize([BOS, 97]) == [[BOS, 97]]
+
+
+def test_a_text_that_cannot_fit_is_not_tokenized() -> None:
+    assert prompts(longest=3).tokenize("abc") == [[BOS, *a("abc")]]
+    for prompt, suffix in (("abcd", None), (["a", "abcd"], None), ("a", "abcd"), ("éé", None)):
+        with pytest.raises(ContextWindowError):
+            prompts(longest=3).tokenize(prompt, suffix)
 
 
 @pytest.mark.parametrize("vocab", [{"add_bos": False}, {"bos": -1}, {"bos": -1, "add_bos": False}])
