@@ -68,11 +68,11 @@ bench: build
 	$(BIN)/python benchmarks/threads.py
 	$(BIN)/python benchmarks/handles.py
 
-# build/llama-server/bin/llama-server, which benchmarks/server.py compares with: about six minutes.
+# build/llama-server/bin: what benchmarks/server.py and flash_attention.py compare with. About six minutes.
 llama-server: build
 	$(BIN)/cmake -S . -B build/llama-server -G Ninja -DWITH_LLAMA_SERVER=ON \
 	    -DPython3_EXECUTABLE="$(abspath $(BIN)/python)"
-	$(BIN)/cmake --build build/llama-server --target llama-server
+	$(BIN)/cmake --build build/llama-server --target llama-server llama-batched-bench
 
 # Makes the bundled model anew, from its corpus to its evaluation: about three hours on two cores.
 tinychat: build
