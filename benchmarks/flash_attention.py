@@ -67,9 +67,8 @@ def main() -> None:
     parser.add_argument("--plot", type=plot_file, metavar="FILE", help="draw the figures too")
     options = parser.parse_args()
     bars: dict[str, dict[str, float]] = {}
-    print(
-        f"{'sequences':>9} {'flash attention':>16} {'ours':>8} {'theirs':>8} {'ratio':>6}   tokens/s"
-    )
+    names = ("sequences", "flash attention", "ours", "theirs", "ratio")
+    print("{:>9} {:>16} {:>8} {:>8} {:>6}   tokens/s".format(*names))
     for n in N_SEQUENCES:
         speeds: dict[str, list[float]] = {}
         for _ in range(options.rounds):

@@ -32,6 +32,7 @@ from llama_cpp.models import tinychat
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
+SETTLE_SECONDS = 3
 N_GOOD, N_DEAF, N_ENDLESS, N_HUGE = 16, 6, 4, 2
 CANCELS = 0.15
 HUGE_BYTES = 50_000_000
@@ -202,6 +203,12 @@ def measured(port: int, seconds: float, *, beside_bad_ones: bool) -> Phase:
     return phase
 
 
+def settled_rss(process: psutil.Process) -> int:
+    """The memory of the server when what was running has ended."""
+    time.sleep(SETTLE_SECONDS)
+    return int(process.memory_info().rss)
+
+
 def main() -> int:
     """Print the table; fail where a limit is passed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -213,10 +220,10 @@ def main() -> int:
     with running_server(given.model, given.arguments.split()) as (port, process):
         # All that the server does once, it has done: the bad ones' requests too.
         measured(port, seconds * WARM_UP, beside_bad_ones=True)
-        before = process.memory_info().rss
+        before = settled_rss(process)
         alone = measured(port, seconds * ALONE, beside_bad_ones=False)
         beside = measured(port, seconds * (1 - WARM_UP - ALONE), beside_bad_ones=True)
-        after = process.memory_info().rss
+        after = settled_rss(process)
     lost = [*alone.lost, *beside.lost]
     growth, ratio = after / before - 1, beside.p99 / alone.p99
     bad = sorted((kind, beside.done[kind]) for kind in beside.done.keys() - alone.done.keys())
