@@ -11,6 +11,7 @@ POLL = 50
 benchmarks/threads.py measures it."""
 
 _CGROUP_V2_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_V1_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
@@ -25,7 +26,7 @@ def usable_cores() -> int:
     else:
         processors = set(range(os.cpu_count() or 1))
     cores = len({_core_of(processor) for processor in processors})
-    quota = cgroup_quota(_CGROUP_V2_QUOTA)
+    quota = cgroup_quota(_CGROUP_V2_QUOTA) or cgroup_quota_v1(_CGROUP_V1_QUOTA)
     return max(1, cores if quota is None else min(cores, round(quota)))
 
 
@@ -35,6 +36,16 @@ def cgroup_quota(cpu_max: Path) -> float | None:
         quota, period = cpu_max.read_text("ascii").split()
         return int(quota) / int(period)
     except (OSError, ValueError):  # no such file, or "max"
+        return None
+
+
+def cgroup_quota_v1(cfs_quota_us: Path) -> float | None:
+    """Return the processors that the files of cgroup v1 grant; None if they set no limit."""
+    try:
+        quota = int(cfs_quota_us.read_text("ascii"))
+        period = int(cfs_quota_us.with_name("cpu.cfs_period_us").read_text("ascii"))
+        return quota / period if quota > 0 else None
+    except (OSError, ValueError):
         return None
 
 

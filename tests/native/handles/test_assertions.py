@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,11 @@ from llama_cpp import mtmd_cpp
 from llama_cpp.errors import ClosedError, EngineAssertionError, LlamaError
 from llama_cpp.handles.context import Context
 from llama_cpp.handles.model import Model
+from llama_cpp.llama import Llama
 from llama_cpp.models import tinychat
+from llama_cpp.native import assertions
 from llama_cpp.native.assertions import guarded
+from llama_cpp.native.backend import failed
 
 cases = Cases(__file__)
 
@@ -96,6 +101,29 @@ def every_function_has_its_guard(files: Files) -> None:
         assert guarded(getattr(mtmd_cpp, f"mtmd_{name}")).argtypes
     with pytest.raises(LlamaError, match="llama_model_desc has no entry"):
         guarded(raw.llama_model_desc)
+
+
+@cases.add
+def a_model_in_which_it_happened_is_closed_for_everybody(files: Files) -> None:
+    real, count = assertions._guards["llama_decode"], itertools.count()
+
+    def decode(*arguments: Any) -> Any:
+        if next(count) > 4:
+            raise failed("/somewhere/llama.cpp/src/a.cpp:12: GGML_ASSERT(x) failed")
+        return real(*arguments)
+
+    def complete() -> None:
+        llm("Hello", max_tokens=200, ignore_eos=True)
+
+    with Llama(tinychat(), n_parallel=2, verbose=False) as llm, ThreadPoolExecutor(2) as threads:
+        assertions._guards["llama_decode"] = decode
+        both = [threads.submit(complete) for _ in range(2)]
+        kinds = {type(each.exception(60)) for each in both}
+        assertions._guards["llama_decode"] = real
+        assert EngineAssertionError in kinds
+        assert kinds <= {EngineAssertionError, ClosedError}
+        with pytest.raises(ClosedError):
+            complete()
 
 
 @pytest.mark.parametrize("name", cases.names)

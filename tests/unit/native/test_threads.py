@@ -19,8 +19,18 @@ def test_cgroup_quota(tmp_path: Path, content: str, processors: float | None) ->
     assert threads.cgroup_quota(tmp_path / "cpu.max") == processors
 
 
+@pytest.mark.parametrize(
+    ("quota", "processors"), [("150000\n", 1.5), ("-1\n", None), ("0\n", None), ("", None)]
+)
+def test_cgroup_quota_of_version_1(tmp_path: Path, quota: str, processors: float | None) -> None:
+    (tmp_path / "cpu.cfs_quota_us").write_text(quota)
+    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
+    assert threads.cgroup_quota_v1(tmp_path / "cpu.cfs_quota_us") == processors
+
+
 def test_no_cgroup_sets_no_limit(tmp_path: Path) -> None:
     assert threads.cgroup_quota(tmp_path / "none") is None
+    assert threads.cgroup_quota_v1(tmp_path / "none") is None
 
 
 def test_a_quota_limits_the_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
