@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from threading import get_ident
 
 from ..errors import (
-    ClosedError,
     ContextWindowError,
     DecodeAbortedError,
     ForkError,
@@ -283,7 +282,7 @@ class Engine:
         except NoKVSlotError as error:
             self._make_room(chunks, error)
         except LlamaError as error:
-            if isinstance(error, ClosedError) and self._context.closed:
+            if self._context.closed:  # by somebody else, or by an assertion
                 raise
             for chunk in chunks:
                 self._finisher.fail(chunk.slot, error)

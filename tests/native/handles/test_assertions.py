@@ -105,7 +105,7 @@ def every_function_has_its_guard(files: Files) -> None:
 
 @cases.add
 def a_model_in_which_it_happened_is_closed_for_everybody(files: Files) -> None:
-    real, count = assertions._guards["llama_decode"], itertools.count()
+    real, count = guarded(raw.llama_decode), itertools.count()
 
     def decode(*arguments: Any) -> Any:
         if next(count) > 4:
