@@ -16,8 +16,8 @@ from struct import Struct
 from typing import Any, BinaryIO, NamedTuple
 
 from .. import errors
+from .flaws import tensor_flaws
 from .foreign import foreign_format
-from .kernels import without_kernel
 from .layout import SCALAR_FORMATS, TENSOR_TYPES, Layout, Pair, TensorEntry
 
 __all__ = ["GGUFHeader", "MetadataValue", "read_header", "read_layout"]
@@ -28,7 +28,7 @@ _MAGIC = b"GGUF"
 _SUPPORTED_VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32
 _TOKENS = "tokenizer.ggml.tokens"
-_POSITIONS = b"position_embd.weight"
+_POSITIONS = (b"position_embd.weight", b"v.position_embd.weight")
 _MAX_STRING_BYTES = _MAX_ARRAY_ELEMENTS = 1 << 30
 _MAX_DIMS, _MAX_TENSOR_NAME = 4, 63  # GGML_MAX_DIMS, and GGML_MAX_NAME less the NUL
 _MAX_ELEMENTS = (1 << 63) - 1
@@ -68,7 +68,7 @@ class GGUFHeader(NamedTuple):
         array_lengths: The length of each array; what is in them is not kept.
         learned_positions: How many positions the model has embeddings for, if it learned any; the
             engine aborts on a token behind them.
-        without_kernel: What is wrong with tensors whose types the engine cannot compute with.
+        flaws: What is wrong with tensors that the engine would end the process on.
         has_scores: Whether there is a head that makes scores of a hidden state, as classifiers and
             rerankers have. Of a split model, whose head may be in another file, True.
     """
@@ -84,7 +84,7 @@ class GGUFHeader(NamedTuple):
     kinds: dict[str, int]
     array_lengths: dict[str, int]
     learned_positions: int | None = None
-    without_kernel: tuple[str, ...] = ()
+    flaws: tuple[str, ...] = ()
     has_scores: bool = False
 
 
@@ -273,8 +273,8 @@ def _parse(reader: _Reader) -> tuple[GGUFHeader, Layout]:
         metadata=metadata,
         kinds=kinds,
         array_lengths=array_lengths,
-        learned_positions=next((_rows(t) for t in tensors if t.name == _POSITIONS), None),
-        without_kernel=tuple(without_kernel(tensors)),
+        learned_positions=next((_rows(t) for t in tensors if t.name in _POSITIONS), None),
+        flaws=tuple(tensor_flaws(tensors)),
         has_scores=metadata.get("split.count", 0) > 1 or any(map(_makes_scores, tensors)),
     )
     return header, Layout(tuple(pairs), tuple(tensors), reader.position, reader.size)
@@ -440,16 +440,14 @@ def _shown(name: bytes) -> str:
     return repr(name[:80].decode(errors="replace"))
 
 
-def check_kernels(header: GGUFHeader, path: str) -> None:
-    """Refuse a file with tensors that the engine ends the process on.
+def check_flaws(header: GGUFHeader, path: str) -> None:
+    """Refuse a file with tensors that the engine would end the process on.
 
     Raises:
         ModelLoadError: It has some.
     """
-    if header.without_kernel:
-        count, first = len(header.without_kernel), header.without_kernel[0]
+    if header.flaws:
+        more = f" (and {len(header.flaws) - 1} more)" if len(header.flaws) > 1 else ""
         raise errors.ModelLoadError(
-            f"{path!r} cannot be computed with: {first}, for which the engine has no kernel"
-            f"{f', and {count - 1} more tensors have such types' if count > 1 else ''}. "
-            "Convert the model again."
+            f"{path!r} cannot be computed with: {header.flaws[0]}{more}. Convert the model again."
         )

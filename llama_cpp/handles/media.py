@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .. import llama_cpp as llama
 from .. import mtmd_cpp as raw
 from ..errors import DecodeError, InvalidArgumentError, MediaError, ModelLoadError
-from ..gguf.header import GGUFHeader, read_header
+from ..gguf.header import GGUFHeader, check_flaws, read_header
 from ..native.assertions import guarded
 from ..native.backend import collect_errors, load_error, start_backend
 from ..native.threads import usable_cores
@@ -33,6 +34,8 @@ MARKER = "<__media__>"
 _SECONDS_MIN = 0.1
 # Its encoder has so many positions, and aborts beyond them.
 _SECONDS_OF = {"lfm2a": 300}
+# Kinds of projectors with llava's graph.
+_LLAVA = ("mlp", "mlp_norm", "ldp", "ldpv2", "adapter")
 # Where ffmpeg would be looked for; it must not be found, for it would get whatever comes in.
 _NOWHERE = os.devnull.encode()
 
@@ -86,6 +89,7 @@ class MediaProjector(ExclusiveHandle):
             )
         header = read_header(path)
         _check_header(header, self.path)
+        check_flaws(header, self.path)
         start_backend()
         model_pointer = model.acquire()
         try:
@@ -311,3 +315,19 @@ def _check_header(header: GGUFHeader, path: str) -> None:
         value = header.metadata[key]
         if kind != wanted or (key.endswith(_AT_LEAST_1) and not 1 <= int(value) < 1 << 20):
             raise ModelLoadError(f"{path} is damaged: {key} is {value!r}")
+        if key.endswith("epsilon") and not 0 <= float(value) < math.inf:
+            raise ModelLoadError(f"{path} is damaged: {key} is {value!r}")
+    _check_positions(header, path)
+
+
+def _check_positions(header: GGUFHeader, path: str) -> None:
+    """Refuse fewer learned positions than an image has patches; other kinds scale them."""
+    image, patch = (header.metadata.get(f"clip.vision.{side}_size") for side in ("image", "patch"))
+    is_llava = header.metadata.get("clip.projector_type", "mlp") in _LLAVA
+    positions = header.learned_positions
+    if not (is_llava and positions and isinstance(image, int) and isinstance(patch, int)):
+        return
+    if positions < (image // patch) ** 2:
+        raise ModelLoadError(
+            f"{path} is damaged: an image has more patches than the {positions} positions learned"
+        )

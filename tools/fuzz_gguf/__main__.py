@@ -2,7 +2,8 @@
 
 Every case runs in a process of its own, together with others until one ends it. A file may be
 refused with an exception of the package, or opened and used; it must not end the process, hang it,
-or raise anything else. The files that did are kept.
+or raise anything else. The files that did are kept. Adapters and projectors need the model they are
+for: ``--kind adapter --base MODEL``.
 """
 
 from __future__ import annotations
@@ -14,77 +15,50 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from llama_cpp.errors import LlamaError
-from llama_cpp.llama import Llama
-
 from .lies import Liar, Lie, drawn
 
 _TIME_LIMIT_S = 60
-_CHILD = (sys.executable, "-X", "faulthandler", "-m", "tools.fuzz_gguf", "--child")
-
-
-def use(path: str) -> None:
-    """Do with a model what programs do."""
-    with Llama(path, n_ctx=256, n_batch=64, n_threads=2, verbose=False) as llm:
-        tokens = llm.tokenize(
-            b"Hello <|im_start|> \xc3\xa9 wo\xf0\x9f\x99\x82rld 123\n", special=True
-        )
-        llm.detokenize(tokens)
-        llm("Once upon a time", max_tokens=4, temperature=0, logprobs=1)
-        llm.create_chat_completion([{"role": "user", "content": "Hi"}], max_tokens=4)
-        llm.load_state(llm.save_state())
-        llm.embed("Hello")
-
-
-def outcome_of(path: str) -> str:
-    try:
-        use(path)
-    except LlamaError as error:
-        return f"refused: {type(error).__name__}"
-    except Exception as error:
-        return f"UNEXPECTED {type(error).__name__}: {error}"[:300]
-    return "used"
-
-
-def child() -> None:
-    """Answer each path of stdin with a line."""
-    for line in sys.stdin:
-        print(json.dumps(outcome_of(line.strip())), flush=True)
+_MEMORY = Path("/dev/shm")
 
 
 class Child:
-    """The process that opens the files."""
+    """The process that opens the files.
 
-    def __init__(self) -> None:
+    Args:
+        kind: "model", "adapter" or "projector".
+        base: The model that an adapter or a projector is for.
+    """
+
+    def __init__(self, kind: str = "model", base: str = "") -> None:
+        self._command = [
+            sys.executable, "-X", "faulthandler", "-m", "tools.fuzz_gguf.use", kind, base,
+        ]  # fmt: skip
         self._start()
 
     def _start(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
-            _CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
-            env={**os.environ, "GGML_NO_BACKTRACE": "1"},
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
+            text=True, env={**os.environ, "GGML_NO_BACKTRACE": "1"},
         )  # fmt: skip
 
     def outcome(self, path: Path) -> str:
-        """What became of it; a process that ended is replaced."""
+        """Say what became of a file; a process that ended is replaced."""
         assert self._process.stdin
         assert self._process.stdout
-        alarm = subprocess.Popen(
-            ["sh", "-c", f"sleep {_TIME_LIMIT_S}; kill -ABRT {self._process.pid}"]
-        )
-        try:
+        alarm = threading.Timer(_TIME_LIMIT_S, self._process.kill)
+        alarm.start()
+        line = ""
+        with suppress(BrokenPipeError):
             print(path, file=self._process.stdin, flush=True)
             line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        finally:
-            late = alarm.poll() is not None
-            alarm.kill()
-            alarm.wait()
+        is_late = not alarm.is_alive()
+        alarm.cancel()
         if line:
             return str(json.loads(line))
         code = self._process.wait()
@@ -92,7 +66,7 @@ class Child:
         said = self._errors.read().decode("utf-8", "replace")
         self.close()
         self._start()
-        return f"ENDED {'late' if late else code}: {said[:2000]}"
+        return f"ENDED {'late' if is_late else code}: {said[:2000]}"
 
     def close(self) -> None:
         self._process.kill()
@@ -100,21 +74,18 @@ class Child:
             self._errors.close()
 
 
-def fuzz(path: Path, count: int, seed: int, kept: Path) -> Counter[str]:
+def fuzz(path: Path, process: Child, count: int, seed: int, kept: Path) -> Counter[str]:
     """Open ``count`` files that lie about ``path``; those that do harm are kept."""
     counts: Counter[str] = Counter()
-    process = Child()
-    with tempfile.TemporaryDirectory(
-        dir="/dev/shm" if Path("/dev/shm").is_dir() else None
-    ) as folder:
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
         liar, target = Liar(path), Path(folder, "lie.gguf")
         for number, lies in enumerate(drawn(liar, count, seed)):
             liar.write(target, *lies)
             outcome = process.outcome(target)
-            counts[outcome.partition(":")[0] if outcome[0] in "EU" else outcome] += 1
-            if outcome[0] in "EU":
+            is_harm = not outcome.startswith(("used", "refused"))
+            counts[outcome.partition(":")[0] if is_harm else outcome] += 1
+            if is_harm:
                 keep(kept, target, f"{path.stem}-{seed}-{number}", lies, outcome)
-    process.close()
     return counts
 
 
@@ -128,18 +99,18 @@ def keep(folder: Path, file: Path, name: str, lies: tuple[Lie, ...], outcome: st
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz_gguf", description=__doc__)
-    parser.add_argument("models", nargs="*", type=Path)
-    parser.add_argument("--count", type=int, default=1000, help="files for each model")
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--kind", choices=("model", "adapter", "projector"), default="model")
+    parser.add_argument("--base", default="", help="the model that they are for")
+    parser.add_argument("--count", type=int, default=1000, help="files for each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "lying-files")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        child()
-        return
+    process = Child(options.kind, options.base)
     total: Counter[str] = Counter()
-    for path in options.models:
-        total += fuzz(path, options.count, options.seed, options.keep)
+    for path in options.files:
+        total += fuzz(path, process, options.count, options.seed, options.keep)
+    process.close()
     for outcome, count in total.most_common():
         print(f"{count:6} {outcome}")
 

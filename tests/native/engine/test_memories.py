@@ -22,8 +22,6 @@ PROMPTS = {
 
 
 def model_of(zoo: Zoo, kind: str, **arguments: Any) -> Any:
-    # Flash attention adds in another order for a batch of another size.
-    arguments["flash_attn"] = False
     if kind == "sliding_window_cut":
         return open_llama(zoo.sliding_window, swa_full=False, **arguments)
     return open_llama(getattr(zoo, kind), **arguments)

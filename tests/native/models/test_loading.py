@@ -155,7 +155,7 @@ NUMBERS = "must be an integer from"
         ),
         ({"type_k": "f16"}, InvalidArgumentError, "type_k='f16' is of a wrong type"),
         ({"type_k": 99}, ContextError, "type_k=99 cannot hold a KV cache: use one of .*q8_0"),
-        ({"type_v": 8}, ContextError, "quantized V cache requires flash_attn"),
+        ({"type_v": 8, "flash_attn": False}, ContextError, "quantized V cache requires flash_attn"),
         ({"pooling_type": 9}, InvalidArgumentError, "pooling_type=9 must be between -1 and 4"),
         ({"attention_type": 4}, InvalidArgumentError, "attention_type=4 must be between -1 and"),
         ({"rope_scaling_type": 9}, InvalidArgumentError, "rope_scaling_type=9 must be between"),

@@ -114,9 +114,9 @@ def test_shares_of_the_gpus_reach_the_engine(zoo: Zoo) -> None:
         ({"offload_kqv": False, "no_perf": True}, {"offload_kqv": False, "no_perf": True}),
         ({}, {"op_offload": True, "swa_full": True}),  # the engine's
         ({"op_offload": False, "swa_full": False}, {"op_offload": False, "swa_full": False}),
-        ({}, {"flash_attn_type": raw.LLAMA_FLASH_ATTN_TYPE_DISABLED}),
+        ({"flash_attn": False}, {"flash_attn_type": raw.LLAMA_FLASH_ATTN_TYPE_DISABLED}),
         ({"flash_attn": True}, {"flash_attn_type": raw.LLAMA_FLASH_ATTN_TYPE_ENABLED}),
-        ({"flash_attn": "auto"}, {"flash_attn_type": raw.LLAMA_FLASH_ATTN_TYPE_AUTO}),
+        ({}, {"flash_attn_type": raw.LLAMA_FLASH_ATTN_TYPE_AUTO}),
         ({}, {"type_k": raw.GGML_TYPE_F16, "type_v": raw.GGML_TYPE_F16}),
         ({"type_k": raw.GGML_TYPE_Q8_0}, {"type_k": raw.GGML_TYPE_Q8_0}),
         ({"type_v": raw.GGML_TYPE_F32}, {"type_v": raw.GGML_TYPE_F32}),
