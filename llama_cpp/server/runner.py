@@ -171,8 +171,10 @@ class ModelRunner:
             try:
                 while len(engine):
                     engine.drive()
-            except ClosedError:
-                self.is_broken = True
+            except ClosedError as error:
+                if not self._is_closing:
+                    self.is_broken = True
+                    self._loop.call_soon_threadsafe(self._fail, error)
                 break
             except Exception as error:
                 self.is_broken |= isinstance(error, _BROKEN)
