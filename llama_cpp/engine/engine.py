@@ -388,8 +388,7 @@ class Engine:
                 self.sequences.repair(slot)
 
     def _check_usable(self) -> None:
-        if self._step_lock.closed:
-            raise closed()
+        self.check_open()
         if os.getpid() != self._process:
             raise ForkError(
                 "this process was forked after the model was loaded, and the engine's threads do "

@@ -78,6 +78,8 @@ class ModelRunner:
             running = ActiveGeneration(self, job, started)
             self._running.add(running)
             self._monitor.begun(self._name, running)
+            if self.is_broken:  # since it was begun to be prepared, and nobody steps any more
+                running.fail(ClosedError("the model was unloaded"))
         self._work.set()
         return running
 

@@ -48,3 +48,20 @@ def test_a_model_in_which_the_engine_failed_is_loaded_anew(
             assert server.post(path, body).status_code == 200
         assert registry.runners["tinychat"] is not before
         assert before.llama.weights.closed
+
+
+def test_a_request_that_is_prepared_while_the_engine_fails_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving({"n_ctx": 256, "n_parallel": 1}) as server:
+        runner = server.context.registry.runners["tinychat"]
+        start = runner.in_thread
+
+        async def in_thread(*arguments: Any, **options: Any) -> Any:
+            job = await start(*arguments, **options)
+            runner.is_broken = True
+            return job
+
+        monkeypatch.setattr(runner, "in_thread", in_thread)
+        assert server.post(*COMPLETION).status_code == 503
+        assert server.post(*COMPLETION).status_code == 200
