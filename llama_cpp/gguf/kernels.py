@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from .. import errors
 from .layout import TENSOR_TYPES, TensorEntry
 
 _F32 = 0
@@ -34,3 +35,22 @@ def _has_kernel(tensor: TensorEntry) -> bool:
     if tensor.type_id in _NO_WEIGHTS:
         return False
     return tensor.type_id == _F32 or not (len(tensor.shape) == 1 or _ONLY_F32.search(tensor.name))
+
+
+def check_kernels(problems: Sequence[str], path: str) -> None:
+    """Refuse a file with tensors that the engine ends the process on.
+
+    Args:
+        problems: Of ``without_kernel``.
+        path: The file.
+
+    Raises:
+        ModelLoadError: There are some.
+    """
+    if problems:
+        count = len(problems)
+        raise errors.ModelLoadError(
+            f"{path!r} cannot be computed with: {problems[0]}, for which the engine has no kernel"
+            f"{f', and {count - 1} more tensors have such types' if count > 1 else ''}. "
+            "Convert the model again."
+        )
