@@ -33,6 +33,10 @@ using SetLender = void(ggml_threadpool_t pool, Take * take, Give * give);
 // Graphs that fit beside each other compute at the same time. The others wait in the order of their coming.
 class Cores {
   public:
+    explicit Cores(int n_cores) : count(n_cores) {}
+
+    int get_count() const { return count; }
+
     void set_count(int n_cores) {
         const std::lock_guard<std::mutex> lock(mutex);
         count = n_cores;
@@ -45,10 +49,16 @@ class Cores {
         waiting.push_back(&me);
         admit();
         me.changed.wait(lock, [&] { return me.admitted; });
-        Pool & pool = pool_of(me.n_threads);
-        pool.state = computing;
-        rest();
-        return pool.threads;
+        try {
+            Pool & pool = pool_of(me.n_threads);
+            pool.state = computing;
+            rest();
+            return pool.threads;
+        } catch (...) {  // ggml asserts that there are threads to be had
+            n_computing -= me.n_threads;
+            admit();
+            throw;
+        }
     }
 
     void give(ggml_threadpool_t threads) {
@@ -119,17 +129,17 @@ class Cores {
     std::mutex           mutex;
     std::deque<Waiter *> waiting;
     std::vector<Pool>    pools;
-    int                  count       = 1;
+    int                  count;
     int                  n_computing = 0;
 };
 
 // Never destroyed: threads may wait for it when the process ends.
-Cores * cores = new Cores;
+Cores * cores = new Cores(1);
 
 #ifndef _WIN32
 // A forked child has none of the threads, and whoever held cores or the mutex does not exist in it.
 void start_anew() {
-    cores = new Cores;
+    cores = new Cores(cores->get_count());
 }
 
 const int fork_handler = pthread_atfork(nullptr, nullptr, start_anew);

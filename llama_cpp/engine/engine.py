@@ -116,11 +116,12 @@ class Engine:
             BusyError: This is a callback of a step.
         """
         call.wants_all, call.thread = until_finished, get_ident()
-        while not call.is_ready():
-            if not self._step_lock.take(call):
-                continue
-            self._step_until(call.is_ready)
-        self._step_lock.decline(call)
+        try:
+            while not call.is_ready():
+                if self._step_lock.take(call):
+                    self._step_until(call.is_ready)
+        finally:
+            self._step_lock.decline(call)
 
     def drive(self) -> None:
         """Step for everybody who waits, until nothing is left, or somebody works by hand.
@@ -128,9 +129,7 @@ class Engine:
         Raises:
             ClosedError: The engine was closed.
         """
-        call = Call(())
-        while not self._step_lock.take(call):
-            pass
+        self._step_lock.take_in_turn(Call(()))
         self._step_until(lambda: not len(self) or self._step_lock.is_wanted)
 
     def _step_until(self, is_over: Callable[[], bool]) -> None:
@@ -195,10 +194,8 @@ class Engine:
         idle = Call(())
         idle.wants_step_lock = True
         while True:
-            while not self._step_lock.take(idle):
-                pass
-            request = None if slot is None else slot.request
-            if slot is None or request is None:
+            self._step_lock.take_in_turn(idle)
+            if slot is None or (request := slot.request) is None:
                 return
             if request.call is not None and request.call.thread == get_ident():
                 self._step_lock.leave()
@@ -388,8 +385,7 @@ class Engine:
                 self.sequences.repair(slot)
 
     def _check_usable(self) -> None:
-        if self._step_lock.closed:
-            raise closed()
+        self.check_open()
         if os.getpid() != self._process:
             raise ForkError(
                 "this process was forked after the model was loaded, and the engine's threads do "

@@ -61,6 +61,19 @@ class StepLock:
             self._forget(call)
             return False
 
+    def take_in_turn(self, call: Call) -> None:
+        """Become the one who steps, however long that takes.
+
+        Raises:
+            ClosedError: There is nothing to step any more.
+            BusyError: This thread is stepping: it is in a callback.
+        """
+        try:
+            while not self.take(call):
+                pass
+        finally:
+            self.decline(call)
+
     def leave(self, *, after_work_by_hand: bool = False) -> None:
         """Let another thread step, those first who want the lock itself.
 
@@ -77,7 +90,10 @@ class StepLock:
             self._pass_on()
 
     def decline(self, call: Call) -> None:
-        """Let others step if it is the turn of a call that has nothing to wait for any more."""
+        """Let others step if it is the turn of a call that waits no more.
+
+        It may be finished, or Ctrl-C has come between its turn and its taking it.
+        """
         if self._next is call:
             with self.lock:
                 self._next = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from ..errors import ModelLoadError
 from .layout import TENSOR_TYPES, TensorEntry
 
 _F32 = 0
@@ -43,3 +44,20 @@ def _has_kernel(tensor: TensorEntry) -> bool:
         return False
     is_row = len(tensor.shape) == 1
     return tensor.type_id == _F32 or not (is_row or _ONLY_F32.search(tensor.name))
+
+
+def check_flaws(flaws: Sequence[str], path: str) -> None:
+    """Refuse a file with tensors that the engine would end the process on.
+
+    Args:
+        flaws: Of ``tensor_flaws``.
+        path: The file.
+
+    Raises:
+        ModelLoadError: There are some.
+    """
+    if flaws:
+        more = f" (and {len(flaws) - 1} more)" if len(flaws) > 1 else ""
+        raise ModelLoadError(
+            f"{path!r} cannot be computed with: {flaws[0]}{more}. Convert the model again."
+        )

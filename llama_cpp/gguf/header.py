@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from collections import Counter
 from struct import Struct
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from .. import errors
 from .flaws import tensor_flaws
 from .foreign import foreign_format
 from .layout import SCALAR_FORMATS, TENSOR_TYPES, Layout, Pair, TensorEntry
+from .reader import U64, FileReader, checked_path, open_file
 
 __all__ = ["GGUFHeader", "MetadataValue", "read_header", "read_layout"]
 
@@ -29,15 +29,14 @@ _SUPPORTED_VERSIONS = (2, 3)
 _DEFAULT_ALIGNMENT = 32
 _TOKENS = "tokenizer.ggml.tokens"
 _POSITIONS = (b"position_embd.weight", b"v.position_embd.weight")
-_MAX_STRING_BYTES = _MAX_ARRAY_ELEMENTS = 1 << 30
+_MAX_ARRAY_ELEMENTS = 1 << 30
 _MAX_DIMS, _MAX_TENSOR_NAME = 4, 63  # GGML_MAX_DIMS, and GGML_MAX_NAME less the NUL
 _MAX_ELEMENTS = (1 << 63) - 1
 _SMALLEST_PAIR = 8 + 1 + 4 + 1  # a key of one byte with a value of one byte
 _SMALLEST_TENSOR = 8 + 0 + 4 + 4 + 8  # no name and no dimensions
-_CHUNK_BYTES = 1 << 20
 
 # The engine reads files in the byte order of the machine, hence "=" and not "<".
-_U32, _I32, _I64, _U64 = Struct("=I"), Struct("=i"), Struct("=q"), Struct("=Q")
+_U32, _I32, _I64 = Struct("=I"), Struct("=i"), Struct("=q")
 _COUNTS, _ARRAY_HEAD = Struct("=qq"), Struct("=iQ")
 _STRING, _ARRAY = 8, 9
 # fmt: off
@@ -121,134 +120,12 @@ def read_layout(
     Returns:
         The header and the layout.
     """
-    name = _checked_path(path)
-    with _open(name) as file:
-        return _parse(_Reader(file, os.fstat(file.fileno()).st_size, name))
+    name = checked_path(path)
+    with open_file(name) as file:
+        return _parse(FileReader(file, os.fstat(file.fileno()).st_size, name))
 
 
-def _checked_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
-    try:
-        name = os.fsdecode(path)
-        os.fsencode(name)
-    except UnicodeError as error:
-        raise errors.TextError(f"Rename {path!r}: it cannot be encoded: {error}.") from error
-    if "\0" in name:
-        raise errors.TextError(f"The path {name!r} has a NUL byte, which no path can have.")
-    return name
-
-
-def _open(name: str) -> BinaryIO:
-    try:
-        mode = os.stat(name).st_mode
-        # Opening a FIFO would wait for a writer, and opening a folder fails differently on Windows.
-        if stat.S_ISREG(mode):
-            return open(name, "rb")
-    except OSError as error:
-        raise _os_failure(name, error) from error
-    if stat.S_ISDIR(mode):
-        raise errors.ModelIsDirectoryError(f"{name!r} is a folder. Pass a .gguf file in it.")
-    raise errors.ModelLoadError(f"{name!r} is a device, pipe or socket. Pass a regular file.")
-
-
-def _os_failure(name: str, error: OSError) -> errors.ModelLoadError:
-    reason = error.strerror or str(error)
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        advice = "Check the path; '~' is not expanded."
-        if os.path.islink(name):
-            advice = "It is a link whose target is missing; download the model again."
-        return errors.ModelNotFoundError(f"There is no model file at {name!r}. {advice}")
-    if isinstance(error, PermissionError):
-        advice = "Give this user read access to the file and its folders."
-        return errors.ModelPermissionError(f"{name!r} may not be read: {reason}. {advice}")
-    return errors.ModelLoadError(f"{name!r} cannot be read: {reason}. Check the path and disk.")
-
-
-class _Reader:
-    """Reads a file in chunks: under a memory map, a file that gets shorter ends the process."""
-
-    def __init__(self, file: BinaryIO, size: int, name: str) -> None:
-        self.size = size
-        self.name = name
-        self.position = 0
-        self._file = file
-        self._chunk = b""
-        self._chunk_start = 0
-
-    def damaged(self, problem: str) -> errors.ModelLoadError:
-        return errors.ModelLoadError(f"{self.name!r} is damaged: {problem}. Download it again.")
-
-    def require(self, count: int, what: str) -> None:
-        if count > self.size - self.position:
-            raise errors.TruncatedModelError(
-                f"{self.name!r} is cut off or damaged: it has {self.size} bytes, but {what} would"
-                f" end at byte {self.position + count}. Download it again."
-            )
-
-    def take(self, count: int, what: str) -> bytes:
-        start = self._locate(count, what)
-        self.position += count
-        return self._chunk[start : start + count]
-
-    def unpack(self, layout: Struct, what: str) -> tuple[Any, ...]:
-        return layout.unpack(self.take(layout.size, what))
-
-    def string(self, what: str) -> bytes:
-        (length,) = self.unpack(_U64, what)
-        self._check_string_length(length, what)
-        return self.take(length, what)
-
-    def skip(self, count: int, what: str) -> None:
-        self.require(count, what)
-        self.position += count
-
-    def strings(self, count: int, what: str, *, keep: bool) -> list[bytes]:
-        self.require(count * _U64.size, what)
-        length_at = _U64.unpack_from
-        kept: list[bytes] = []
-        while count:
-            # One string with all checks, which brings a chunk; then those that it holds whole. A
-            # vocabulary has hundreds of thousands: that loop is most of the time of a header.
-            string = self.string(what)
-            if keep:
-                kept.append(string)
-            count -= 1
-            chunk, start = self._chunk, self.position - self._chunk_start
-            last_start = len(chunk) - _U64.size
-            while count and start <= last_start:
-                (length,) = length_at(chunk, start)
-                end = start + 8 + length
-                if end > len(chunk):
-                    break
-                if keep:
-                    kept.append(chunk[start + 8 : end])
-                start = end
-                count -= 1
-            self.position = self._chunk_start + start
-        return kept
-
-    def _check_string_length(self, length: int, what: str) -> None:
-        if length > _MAX_STRING_BYTES:
-            raise self.damaged(f"{what} has a string of {length} bytes, 1 GiB is the most")
-
-    def _locate(self, count: int, what: str) -> int:
-        """Returns where in the chunk the next ``count`` bytes are, after reading them if needed."""
-        self.require(count, what)
-        start = self.position - self._chunk_start
-        if start + count <= len(self._chunk):
-            return start
-        try:
-            self._file.seek(self.position)
-            self._chunk = self._file.read(max(count, _CHUNK_BYTES))
-        except OSError as error:
-            raise _os_failure(self.name, error) from error
-        self._chunk_start = self.position
-        if len(self._chunk) < count:  # Something has cut the file since its size was taken.
-            self.size = self.position + len(self._chunk)
-            self.require(count, what)
-        return 0
-
-
-def _parse(reader: _Reader) -> tuple[GGUFHeader, Layout]:
+def _parse(reader: FileReader) -> tuple[GGUFHeader, Layout]:
     _check_magic(reader)
     version = _read_version(reader)
     tensor_count, pair_count = reader.unpack(_COUNTS, "the tensor and metadata counts")
@@ -280,7 +157,7 @@ def _parse(reader: _Reader) -> tuple[GGUFHeader, Layout]:
     return header, Layout(tuple(pairs), tuple(tensors), reader.position, reader.size)
 
 
-def _check_magic(reader: _Reader) -> None:
+def _check_magic(reader: FileReader) -> None:
     head = reader.take(min(reader.size, 256), "the magic")
     reader.position = 0
     if _MAGIC.startswith(head[:4]):
@@ -293,7 +170,7 @@ def _check_magic(reader: _Reader) -> None:
     )
 
 
-def _read_version(reader: _Reader) -> int:
+def _read_version(reader: FileReader) -> int:
     (version,) = reader.unpack(_U32, "the version")
     if version in _SUPPORTED_VERSIONS:
         return int(version)
@@ -306,7 +183,7 @@ def _read_version(reader: _Reader) -> int:
 
 
 def _read_metadata(
-    reader: _Reader, count: int, pairs: list[Pair]
+    reader: FileReader, count: int, pairs: list[Pair]
 ) -> tuple[dict[str, Any], dict[str, int], dict[str, int]]:
     metadata: dict[str, MetadataValue] = {}
     kinds: dict[str, int] = {}
@@ -336,7 +213,7 @@ def _read_metadata(
     return metadata, kinds, array_lengths
 
 
-def _read_name(reader: _Reader, what: str, seen: set[bytes]) -> bytes:
+def _read_name(reader: FileReader, what: str, seen: set[bytes]) -> bytes:
     name = reader.string(what)
     # The engine compares names as C strings: what stands behind a NUL would be hidden from it.
     if b"\0" in name:
@@ -347,7 +224,7 @@ def _read_name(reader: _Reader, what: str, seen: set[bytes]) -> bytes:
     return name
 
 
-def _skip_array(reader: _Reader, key: str, what: str) -> int:
+def _skip_array(reader: FileReader, key: str, what: str) -> int:
     kind, length = reader.unpack(_ARRAY_HEAD, what)
     if kind != _STRING and kind not in _SCALARS:
         raise reader.damaged(f"{what} is an array of arrays or of an unknown type ({kind})")
@@ -363,7 +240,7 @@ def _skip_array(reader: _Reader, key: str, what: str) -> int:
     return int(length)
 
 
-def _check_tokens(reader: _Reader, tokens: list[bytes]) -> None:
+def _check_tokens(reader: FileReader, tokens: list[bytes]) -> None:
     # The engine asserts that they differ. It reads them as C strings and renames empty ones.
     words = [token.partition(b"\0")[0] if b"\0" in token else token for token in tokens]
     if len(set(words)) < len(words) - max(words.count(b"") - 1, 0):
@@ -372,7 +249,7 @@ def _check_tokens(reader: _Reader, tokens: list[bytes]) -> None:
         raise reader.damaged(f"token {_shown(twice)} is more than once in the vocabulary")
 
 
-def _read_tensors(reader: _Reader, count: int, alignment: int) -> list[TensorEntry]:
+def _read_tensors(reader: FileReader, count: int, alignment: int) -> list[TensorEntry]:
     """Leave the reader where the data starts."""
     seen: set[bytes] = set()
     next_offset = data_bytes = 0
@@ -384,7 +261,7 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> list[TensorEnt
         if len(name) > _MAX_TENSOR_NAME:
             raise reader.damaged(f"{what} has a name of more than {_MAX_TENSOR_NAME} bytes")
         shape, type_id, tensor_bytes = _read_tensor_size(reader, what)
-        (offset,) = reader.unpack(_U64, what)
+        (offset,) = reader.unpack(U64, what)
         if offset != next_offset:
             raise reader.damaged(f"{what} is at offset {offset}, not at {next_offset}")
         data_bytes = offset + tensor_bytes
@@ -398,7 +275,7 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> list[TensorEnt
     return tensors
 
 
-def _read_tensor_size(reader: _Reader, what: str) -> tuple[tuple[int, ...], int, int]:
+def _read_tensor_size(reader: FileReader, what: str) -> tuple[tuple[int, ...], int, int]:
     """Return the shape, the type and the bytes of a tensor."""
     (dim_count,) = reader.unpack(_U32, what)
     if dim_count > _MAX_DIMS:
@@ -438,16 +315,3 @@ def _padded(count: int, alignment: int) -> int:
 
 def _shown(name: bytes) -> str:
     return repr(name[:80].decode(errors="replace"))
-
-
-def check_flaws(header: GGUFHeader, path: str) -> None:
-    """Refuse a file with tensors that the engine would end the process on.
-
-    Raises:
-        ModelLoadError: It has some.
-    """
-    if header.flaws:
-        more = f" (and {len(header.flaws) - 1} more)" if len(header.flaws) > 1 else ""
-        raise errors.ModelLoadError(
-            f"{path!r} cannot be computed with: {header.flaws[0]}{more}. Convert the model again."
-        )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelLoadError
-from ..gguf.header import check_flaws, read_header, read_layout
+from ..gguf.flaws import check_flaws
+from ..gguf.header import read_header, read_layout
 from ..native.assertions import guarded
 from ..native.backend import collect_errors, load_error
 from ..validation import native_arguments as checks
@@ -50,7 +51,7 @@ class LoraAdapter(Handle):
                 f"{self.path} is a {header.file_type or 'model'}, not a LoRA adapter: its "
                 "metadata must have general.type = adapter"
             )
-        check_flaws(header, self.path)
+        check_flaws(header.flaws, self.path)
         pointer_of_model = model.acquire()
         try:
             with collect_errors() as log:

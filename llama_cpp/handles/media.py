@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .. import llama_cpp as llama
 from .. import mtmd_cpp as raw
 from ..errors import DecodeError, InvalidArgumentError, MediaError, ModelLoadError
-from ..gguf.header import GGUFHeader, check_flaws, read_header
+from ..gguf.flaws import check_flaws
+from ..gguf.header import GGUFHeader, read_header
 from ..native.assertions import guarded
 from ..native.backend import collect_errors, load_error, start_backend
 from ..native.threads import usable_cores
@@ -89,7 +90,7 @@ class MediaProjector(ExclusiveHandle):
             )
         header = read_header(path)
         _check_header(header, self.path)
-        check_flaws(header, self.path)
+        check_flaws(header.flaws, self.path)
         start_backend()
         model_pointer = model.acquire()
         try:

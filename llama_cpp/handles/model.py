@@ -10,7 +10,8 @@ from typing import Any
 
 from .. import llama_cpp as raw
 from ..errors import InvalidArgumentError, ModelLoadError, QuantizeError
-from ..gguf.header import check_flaws, read_header
+from ..gguf.flaws import check_flaws
+from ..gguf.header import read_header
 from ..gguf.kv_overrides import check_types, override_values, unread
 from ..native.assertions import guarded
 from ..native.backend import bridge, collect_errors, load_error, start_backend, take_string
@@ -51,7 +52,7 @@ class Model(Handle):
         self.hyperparameters = {**header.metadata, **overrides}
         if not self.params.vocab_only:
             checks.model_metadata(self.hyperparameters, header.architecture)
-            check_flaws(header, self.path)
+            check_flaws(header.flaws, self.path)
         self.header = header
         start_backend()
         with collect_errors() as log, collect_lines() as lines:

@@ -55,11 +55,13 @@ class Connection(HttpToolsProtocol):
 
     _send_timer: asyncio.TimerHandle | None = None
     _receive_timer: asyncio.TimerHandle | None = None
+    _forget_timer: asyncio.TimerHandle | None = None
     _n_unsent = 0
     _n_header_bytes = 0
     _has_parsed = False
     _in_body = False
     _is_refused = False
+    _server_ends = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
@@ -72,8 +74,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: nobody waits for answers any more."""
-        _cancel(self._send_timer)
-        _cancel(self._receive_timer)
+        for timer in (self._send_timer, self._receive_timer, self._forget_timer):
+            _cancel(timer)
         for cycle in self._unanswered:  # uvicorn tells the last of pipelined requests only
             cycle.disconnected = True
             cycle.message_event.set()
@@ -134,23 +136,20 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Know that an answer is whole."""
         super().on_response_complete()
-        if self.transport.is_closing():
+        if self._server_ends and self.transport.is_closing():
             self._close()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that nobody uses."""
-        self._close()
 
     def shutdown(self) -> None:
         """Close a connection on which nothing runs; another one when its answer is whole."""
-        super().shutdown()
+        self._server_ends = True
+        if not self.transport.is_closing():  # asyncio's TLS breaks when it is closed again
+            super().shutdown()
         if self.transport.is_closing():
             self._close()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
-        if not self._is_refused:
-            super().send_400_response(msg)
+        self._refuse(400, msg)
 
     def pause_writing(self) -> None:
         """Wait for the client to read."""
@@ -194,13 +193,16 @@ class Connection(HttpToolsProtocol):
     def _count_header(self, count: int) -> None:
         self._has_parsed = True
         self._n_header_bytes += count
-        if self._n_header_bytes > self.limits.max_header_bytes and not self._is_refused:
+        if self._n_header_bytes > self.limits.max_header_bytes:
             limit = self.limits.max_header_bytes
             self._refuse(431, f"the head of a request may have {limit} bytes at most")
 
     def _refuse(self, status: int, message: str) -> None:
         """Answer a request that is not read to its end, unless another answer is on its way."""
+        if self._is_refused:
+            return
         self._is_refused = True
+        _cancel(self._receive_timer)
         _LOGGER.info("client=%s status=%d %s", (self.client or ("-",))[0], status, message)
         if any(each.response_started and not each.response_complete for each in self._unanswered):
             self._abort()
@@ -219,10 +221,15 @@ class Connection(HttpToolsProtocol):
         self.loop.call_later(_LINGER_SECONDS, self._close)
 
     def _close(self) -> None:
-        """Close, whether a client of TLS says goodbye too or not: asyncio waits 30 seconds."""
-        self.transport.close()
+        """Close, whether a client of TLS says goodbye too or not: asyncio waits 30 seconds.
+
+        That long is nothing to a server that goes on, and slow clients get all of their answer.
+        """
+        if not self.transport.is_closing():
+            self.transport.close()
         if self.scheme == "https":
-            self.loop.call_later(_LINGER_SECONDS, self._forget_if_sent)
+            _cancel(self._forget_timer)
+            self._forget_timer = self.loop.call_later(_LINGER_SECONDS, self._forget_if_sent)
 
     def _forget_if_sent(self) -> None:
         if self.transport.get_write_buffer_size():  # there is a time limit for that

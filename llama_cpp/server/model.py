@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -15,6 +16,8 @@ from .loading import load
 from .monitor import Monitor
 from .runner import ModelRunner
 from .settings import ModelSettings, ServerSettings
+
+_LOGGER = logging.getLogger("llama_cpp.server")
 
 __all__ = ["LlamaProxy", "ModelRegistry", "ModelSettings"]
 
@@ -181,7 +184,7 @@ class ModelRegistry:
         """
         settings = self.find(model)
         name = settings.names[0]
-        while (runner := self._runners.get(name)) is None:
+        while (runner := self._runners.get(name)) is None or runner.is_broken:
             await self._loaded(settings)
         runner.n_leases += 1
         try:
@@ -202,6 +205,9 @@ class ModelRegistry:
     async def _load(self, settings: ModelSettings) -> None:
         name = settings.names[0]
         async with self._loading:
+            if name in self._runners:
+                _LOGGER.error("the engine failed in %s, which is loaded anew", name)
+                await self._unload(name)
             await self._make_room(self._sizes.get(name) or _file_size(settings.model))
             if name in self._preloaded:
                 llama = self._preloaded.pop(name)

@@ -7,11 +7,11 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from ..errors import ClosedError
+from ..errors import ClosedError, EngineAssertionError
 from ..llama import Llama
 from .errors import RequestError
 from .generation import ActiveGeneration, PolledJob, prepared
@@ -20,6 +20,9 @@ from .monitor import Monitor
 T = TypeVar("T")
 
 _LOGGER = logging.getLogger("llama_cpp.server")
+
+# After these a model, or a part of it, is closed for good.
+_BROKEN = (ClosedError, EngineAssertionError)
 
 
 class ModelRunner:
@@ -37,6 +40,8 @@ class ModelRunner:
         self._name = name
         self.last_used = time.monotonic()
         self.n_leases = 0
+        self.is_broken = False
+        """Whether the engine failed in it, so that only a new one can answer."""
         self._limit = len(llama.engine.slots) + max_queue if not llama.vocab_only else max_queue
         self._monitor = monitor
         self._loop = asyncio.get_running_loop()
@@ -73,6 +78,8 @@ class ModelRunner:
             running = ActiveGeneration(self, job, started)
             self._running.add(running)
             self._monitor.begun(self._name, running)
+            if self.is_broken:  # since it was begun to be prepared, and nobody steps any more
+                running.fail(ClosedError("the model was unloaded"))
         self._work.set()
         return running
 
@@ -86,7 +93,7 @@ class ModelRunner:
         async with self._place():
             future = self._computing.submit(call)
             try:
-                return await asyncio.wrap_future(future)
+                return await self._result(future)
             except asyncio.CancelledError:
                 if not future.cancelled():  # it goes on, and so long its place is taken
                     self._n_preparing += 1
@@ -122,12 +129,19 @@ class ModelRunner:
         """Run something that takes a while, and undo it if nobody waits any more."""
         future = self._threads.submit(call)
         try:
-            return await asyncio.wrap_future(future)
+            return await self._result(future)
         except asyncio.CancelledError:
             if otherwise is not None and not future.cancel():
                 future.add_done_callback(
                     lambda done: None if done.exception() else otherwise(done.result())
                 )
+            raise
+
+    async def _result(self, future: Future[T]) -> T:
+        try:
+            return await asyncio.wrap_future(future)
+        except _BROKEN:
+            self.is_broken = True
             raise
 
     def forget(self, running: ActiveGeneration) -> None:
@@ -159,9 +173,13 @@ class ModelRunner:
             try:
                 while len(engine):
                     engine.drive()
-            except ClosedError:
+            except ClosedError as error:
+                if not self._is_closing:
+                    self.is_broken = True
+                    self._loop.call_soon_threadsafe(self._fail, error)
                 break
             except Exception as error:
+                self.is_broken |= isinstance(error, _BROKEN)
                 _LOGGER.exception("a step of the engine failed")
                 self._loop.call_soon_threadsafe(self._fail, error)
                 time.sleep(0.1)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -106,6 +107,25 @@ def test_what_is_no_http_is_no_failure(server: RunningServer, noise: bytes) -> N
             answer = b""
         assert not answer or answer.startswith(b"HTTP/1.1 ")
     assert server.get("/health").status_code == 200
+
+
+def test_what_is_no_http_is_told_so_and_never_within_an_answer(server: RunningServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(b"no http\r\n\r\n")
+        received = b""
+        while part := connection.recv(1 << 16):
+            received += part
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["error"]["type"] == "invalid_request_error"
+    streaming = raw_request(server, {**LONG, "stream": True})
+    received = streaming.recv(100)
+    with suppress(ConnectionError), streaming:
+        streaming.sendall(b"no http\r\n\r\n")
+        while part := streaming.recv(1 << 16):
+            received += part
+    assert received.count(b"HTTP/1.1 ") == 1
+    wait_until(lambda: server.busy_slots == 0)
 
 
 def test_quiet_streams_have_comments() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import ssl
@@ -11,9 +12,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 from server_kit import MODEL
+
+from llama_cpp.server.connection import ConnectionLimits, connection_type
 
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -78,3 +83,39 @@ def test_slow_heads_are_refused(certificate: tuple[Path, Path]) -> None:
                 assert client.recv(4096).startswith(b"HTTP/1.1 %d " % status)
                 while client.recv(4096):
                     pass
+
+
+def test_a_client_that_does_not_say_goodbye_is_forgotten_by_asyncio_too(
+    certificate: tuple[Path, Path],
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    problems: list[dict[str, Any]] = []
+
+    async def run(server: uvicorn.Server, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, problem: problems.append(problem))
+        await server.serve([listener])
+
+    key, chain = certificate
+    limits = ConnectionLimits(
+        send_timeout=60, header_timeout=60, body_timeout=60, max_header_bytes=4096
+    )
+    config = uvicorn.Config(
+        app, http=connection_type(limits), ws="none", lifespan="off", log_config=None,
+        ssl_keyfile=key, ssl_certfile=chain,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Not uvloop's, whose TLS is another.
+        thread = threading.Thread(target=lambda: asyncio.run(run(server, listener)))
+        thread.start()
+        with connected(listener.getsockname()[1]) as client:
+            client.sendall(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            assert client.recv(4096).startswith(b"HTTP/1.1 204 ")
+            server.should_exit = True
+            thread.join(20)  # asyncio itself gives clients up after 30 seconds
+            assert not thread.is_alive()
+    assert problems == []

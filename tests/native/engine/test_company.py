@@ -99,6 +99,46 @@ print(os.waitpid(child, 0)[1])
     assert run_python(OPEN + code, tiny_llama).stdout == "0\n"
 
 
+@linux
+def test_a_forked_process_has_its_cores_too(run_python: RunPython, tiny_llama: Any) -> None:
+    code = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from llama_cpp.handles import threadpool
+threadpool.usable_cores = lambda: 2
+decode(open_context(2))
+child = os.fork()
+if not child:
+    decode(open_context(2))
+    os._exit(n_threads() - 2)
+print(os.waitpid(child, 0)[1])
+"""
+    assert run_python(OPEN + code, tiny_llama).stdout == "0\n"
+
+
+@linux
+def test_cores_are_free_where_there_were_no_threads(run_python: RunPython, tiny_llama: Any) -> None:
+    code = """
+import resource
+from llama_cpp.errors import EngineAssertionError
+from llama_cpp.handles import threadpool
+threadpool.usable_cores = lambda: 3
+decode(open_context(2))
+context = open_context(3)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+_, most = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), most))
+try:
+    decode(context)
+except EngineAssertionError:
+    print("no threads")
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+decode(open_context(2))
+print("done")
+"""
+    assert run_python(OPEN + code, tiny_llama).stdout == "no threads\ndone\n"
+
+
 @cases.add
 def contexts_of_many_sizes_compute_at_once(files: Files) -> None:
     def work(n_threads: int) -> bool:

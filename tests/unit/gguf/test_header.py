@@ -37,7 +37,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_cpp import errors
-from llama_cpp.gguf import header as gguf_header
+from llama_cpp.gguf import reader
 from llama_cpp.gguf.header import GGUFHeader, read_header
 from llama_cpp.gguf.layout import TENSOR_TYPES
 
@@ -136,7 +136,7 @@ def test_the_same_header_in_chunks_of_any_size(save: Save, monkeypatch: pytest.M
     path = save(SMALL)
     whole = read_header(path)
     for size in range(1, 70):
-        monkeypatch.setattr(gguf_header, "_CHUNK_BYTES", size)
+        monkeypatch.setattr(reader, "_CHUNK_BYTES", size)
         assert read_header(path) == whole
 
 
@@ -147,7 +147,7 @@ def tokens(*words: bytes) -> bytes:
 def test_a_vocabulary_larger_than_a_chunk(save: Save) -> None:
     words = [b"w" * (number % 300) + b"%d" % number for number in range(20_000)]
     content = gguf(tokens(*words), pair("after", STRING, text("here")))
-    assert len(content) > 2 * gguf_header._CHUNK_BYTES
+    assert len(content) > 2 * reader._CHUNK_BYTES
     header = read_header(save(content))
     assert header.array_lengths == {"tokenizer.ggml.tokens": 20_000}
     assert header.metadata == {"after": "here"}
@@ -197,9 +197,9 @@ def test_tensor_data_is_not_read(save: Save, monkeypatch: pytest.MonkeyPatch) ->
     size = 8 << 20
     path = save(gguf(tensors=(tensor(dims=(size // 4,)),), data=size))
     monkeypatch.setattr(CountingFile, "bytes_read", 0)
-    monkeypatch.setattr(gguf_header, "open", CountingFile, raising=False)
+    monkeypatch.setattr(reader, "open", CountingFile, raising=False)
     assert read_header(path).tensor_count == 1
-    assert 0 < CountingFile.bytes_read <= gguf_header._CHUNK_BYTES
+    assert 0 < CountingFile.bytes_read <= reader._CHUNK_BYTES
 
 
 # Paths

@@ -17,7 +17,7 @@ from gguf_bytes import (
 )
 
 from llama_cpp import errors
-from llama_cpp.gguf import header as gguf_header
+from llama_cpp.gguf import reader
 from llama_cpp.gguf.header import read_header
 
 
@@ -143,7 +143,7 @@ def test_failures_of_the_operating_system(
     path = save(SMALL)
     with monkeypatch.context() as patched:
         if step == "open":
-            patched.setattr(gguf_header, "open", fail, raising=False)
+            patched.setattr(reader, "open", fail, raising=False)
         else:
             patched.setattr(os, "stat", fail)
         with pytest.raises(errors.ModelLoadError) as caught:
@@ -176,7 +176,7 @@ def test_failures_while_reading(
     expected: type[Exception],
     message: str,
 ) -> None:
-    monkeypatch.setattr(gguf_header, "open", file_class, raising=False)
+    monkeypatch.setattr(reader, "open", file_class, raising=False)
     with pytest.raises(expected, match=message) as caught:
         read_header(save(SMALL))
     assert type(caught.value) is expected
