@@ -89,9 +89,8 @@ class Embedder:
         rows: dict[int, npt.NDArray[np.float32]] = {}
         lengths = [len(prompt) for prompt in prompts]
         with self._lock:
-            if (
-                max(lengths, default=0) > self._context.n_ctx
-            ):  # no room is taken before it is needed
+            # No room is taken before it is needed.
+            if max(lengths, default=0) > self._context.n_ctx:
                 grown = self._open(self._context.model, self.limit)
                 self._context.close()
                 self._context = grown

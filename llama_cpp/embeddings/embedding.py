@@ -12,8 +12,8 @@ from .. import llama_cpp as raw
 from ..engine import Engine
 from ..errors import InvalidArgumentError
 from ..llama_types import CreateEmbeddingResponse, RerankResponse
-from ..validation.native_arguments import token_array
-from ..validation.numbers import integer, plain
+from ..validation.native_arguments import INT32_MAX, integer, token_array
+from ..validation.numbers import plain
 from .batches import Embedder, normalized
 from .rerank import PairPrompts
 
@@ -137,7 +137,7 @@ class Embeddings:
             if not isinstance(document, str):
                 raise InvalidArgumentError(f"documents[{index}] must be a text, not {document!r}")
         if top_n is not None:
-            top_n = integer("top_n", top_n, 1, 2**31 - 1)
+            top_n = integer("top_n", top_n, 1, INT32_MAX)
         pairs = PairPrompts(self._model.vocab, self._metadata)
         most = self._model.vocab.longest_text(embedder.limit + 1)
         prompts = [pairs.tokenize(query[:most], document[:most]) for document in documents]
@@ -192,7 +192,7 @@ class Embeddings:
         longest = max(map(len, prompts))
         truncate = plain(truncate)
         if not isinstance(truncate, bool):
-            most = integer("truncate", truncate, 1, 2**31 - 1)
+            most = integer("truncate", truncate, 1, INT32_MAX)
             prompts = [self._cut(prompt, most) for prompt in prompts]
             longest = min(longest, most)
         elif truncate and longest > embedder.limit:

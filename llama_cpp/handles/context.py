@@ -9,17 +9,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from .. import llama_cpp as raw
-from ..errors import (
-    BatchError,
-    ClosedError,
-    ContextError,
-    DecodeAbortedError,
-    DecodeError,
-    InvalidArgumentError,
-    LlamaError,
-    NoKVSlotError,
-    SequenceError,
-)
+from ..errors import BatchError, ClosedError, ContextError, InvalidArgumentError
 from ..native.assertions import guarded
 from ..native.backend import bridge, collect_errors, context_error
 from ..native.threads import POLL, usable_cores
@@ -27,6 +17,7 @@ from ..validation import native_arguments as checks
 from .adapter import ControlVector, LoraAdapter
 from .base import ExclusiveHandle
 from .batch import Batch
+from .batch_errors import check_batch, failure, refusal
 from .context_params import check_params
 from .memory import Memory
 from .model import Model
@@ -36,8 +27,6 @@ from .threadpool import shared_threadpool
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-
-_ROPE_TYPES_OF_FOUR_POSITIONS = (raw.LLAMA_ROPE_TYPE_MROPE, raw.LLAMA_ROPE_TYPE_IMROPE)
 
 
 class Context(ExclusiveHandle):
@@ -306,40 +295,32 @@ class Context(ExclusiveHandle):
         if failed:
             raise ContextError("the control vector cannot be applied to this context")
 
+    def compute(self, function: Callable[..., int], *arguments: Any) -> int:
+        """Call a raw function that computes, under the caller's lease, and return its code.
+
+        Args:
+            function: One that ``native.assertions`` can guard.
+            *arguments: All of them.
+
+        Raises:
+            EngineAssertionError: The engine asserted. The context is closed.
+        """
+        if self._shares_threads:
+            return self.guarded(function, *arguments)
+        # Threads of its own would go on with a graph that an exception leaves.
+        return function(*arguments)
+
     def _run(self, function: Any, batch: Batch) -> None:
-        checks.instance(batch, Batch, "batch")
-        if not 1 <= batch.n_tokens <= min(self.n_batch, batch.capacity):
-            raise BatchError(
-                f"a batch of {batch.n_tokens} entries cannot be decoded: this context takes 1 to "
-                f"n_batch={self.n_batch} at once. Split it, or create the context with more."
-            )
-        if batch.embd_width not in (0, self.model.n_embd_inp):  # the engine reads whole rows
-            raise BatchError(
-                f"this model takes embeddings of width {self.model.n_embd_inp}, and the batch was "
-                f"created with embd={batch.embd_width}"
-            )
-        if batch.state_width != self.state_width:
-            raise BatchError(
-                f"this context takes hidden states of width {self.state_width} with its tokens, "
-                f"and the batch was created with state={batch.state_width}"
-            )
-        if batch.embd_width and self.model.rope_type in _ROPE_TYPES_OF_FOUR_POSITIONS:
-            raise BatchError(
-                "the position of an embedding has four parts in this model, and a batch has room "
-                "for one: let llama_cpp.mtmd_cpp evaluate images"
-            )
-        if self.model.header.learned_positions is not None:
-            checks.learned_positions(
-                batch.positions[: batch.n_tokens], self.model.header.learned_positions
-            )
-        if 0 < self.params.n_outputs_max < batch.n_tokens:
-            wanted = int(batch.outputs[: batch.n_tokens].astype(bool).sum())
+        check_batch(batch, self.model, n_batch=self.n_batch, state_width=self.state_width)
+        count = batch.n_tokens
+        if 0 < self.params.n_outputs_max < count:
+            wanted = int(batch.outputs[:count].astype(bool).sum())
             checks.output_count(
-                batch.n_tokens if self.outputs_everywhere else wanted, self.params.n_outputs_max
+                count if self.outputs_everywhere else wanted, self.params.n_outputs_max
             )
         if not self.has_memory:
-            checks.encoder_input(batch.n_tokens, self.n_ubatch)
-            checks.single_sequences(batch.n_seq_ids[: batch.n_tokens])
+            checks.encoder_input(count, self.n_ubatch)
+            checks.single_sequences(batch.n_seq_ids[:count])
         pointer = self.acquire()
         try:
             if batch.n_tokens > self.n_ubatch and not raw.llama_get_causal_attn(pointer):
@@ -348,21 +329,14 @@ class Context(ExclusiveHandle):
                     f"micro-batch of n_ubatch={self.n_ubatch}"
                 )
             with collect_errors() as log:
-                if self._shares_threads:
-                    code = self.guarded(function, pointer, batch.struct)
-                else:  # threads of its own would go on with a graph that an exception leaves
-                    code = function(pointer, batch.struct)
+                code = self.compute(function, pointer, batch.struct)
         finally:
             self.release()
         if code or self._callback_error is not None:
-            self.raise_for(code, batch.n_tokens, list(log), lambda: self._refusal(batch, list(log)))
+            self.raise_for(code, batch.n_tokens, list(log), batch)
 
     def raise_for(
-        self,
-        code: int,
-        n_tokens: int,
-        log: list[str],
-        refusal: Callable[[], LlamaError] | None = None,
+        self, code: int, n_tokens: int, log: list[str], batch: Batch | None = None
     ) -> None:
         """Raise what a call for so many tokens means that returned ``code``; nothing for 0.
 
@@ -370,10 +344,10 @@ class Context(ExclusiveHandle):
             code: Of ``llama_decode`` or the like.
             n_tokens: How many there were.
             log: What the call logged.
-            refusal: Finds out why the engine did not begin.
+            batch: What the engine may have refused to begin with.
 
         Raises:
-            DecodeError: One of its subclasses, or what ``refusal`` found.
+            DecodeError: One of its subclasses, or why the engine refused the batch.
             ClosedError: The interpreter ends.
         """
         callback_error, self._callback_error = self._callback_error, None
@@ -382,41 +356,11 @@ class Context(ExclusiveHandle):
         self._stop.value = False
         if callback_error is not None:
             raise callback_error
-        if code == 1 and any("coupled" in line for line in log):
-            raise SequenceError(
-                "this context cannot take an entry that belongs to several sequences: create it "
-                "with kv_unified, or decode one sequence and copy it with memory.seq_cp",
-                log,
-            )
-        if code == 1:
-            raise NoKVSlotError(
-                f"the memory of {self.n_ctx} cells has no room for {n_tokens} more: remove "
-                "or shorten a sequence, split the batch, or create a larger context",
-                log, code,
-            )  # fmt: skip
         if code == 2 and self._gone_at_exit:
             raise self._closed_error()
-        if code == 2:
-            raise DecodeAbortedError(
-                "the decode was stopped; micro-batches that were done are still in memory", log, 2
-            )
-        if code == -1 and refusal is not None:
-            raise refusal()
-        raise DecodeError(f"the decode failed with code {code}: see the native log", log, code)
-
-    def _refusal(self, batch: Batch, log: list[str]) -> LlamaError:
-        """Why the engine refused a batch before computing anything."""
-        count = batch.n_tokens
-        if not batch.embd_width:
-            checks.token_array(batch.tokens[:count].tolist(), self.model.n_vocab)
-        for index in range(count):
-            for seq_id in batch.seq_ids[index, : batch.n_seq_ids[index]].tolist():
-                checks.sequence_id(seq_id, self.n_seq_max)
-        if any("position" in line or "seq" in line for line in log):
-            return SequenceError(
-                "the positions of a sequence must go on where the memory ends, without a gap", log
-            )
-        return BatchError("the engine refused the batch: see the native log", log)
+        if code == -1 and batch is not None:
+            raise refusal(batch, self.model.n_vocab, self.n_seq_max, log)
+        raise failure(code, n_tokens, self.n_ctx, log)
 
     def _row(self, function: Any, index: int, width: int, what: str) -> npt.NDArray[np.float32]:
         import numpy as np

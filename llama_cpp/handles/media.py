@@ -218,8 +218,11 @@ class MediaProjector(ExclusiveHandle):
         shape = (chunk.n_tokens, self.model.n_embd_inp)
         pointer = self.acquire()
         try:
-            with collect_errors() as log, shared_threads():
-                code = self.guarded(raw.mtmd_encode_chunk, pointer, chunk.pointer)
+            with collect_errors() as log, shared_threads() as are_shared:
+                if are_shared:
+                    code = self.guarded(raw.mtmd_encode_chunk, pointer, chunk.pointer)
+                else:  # threads of its own would go on with a graph that an exception leaves
+                    code = raw.mtmd_encode_chunk(pointer, chunk.pointer)
             if code:
                 raise DecodeError("encoding failed: see the native log", list(log), code)
             # The next chunk is encoded into the same memory.

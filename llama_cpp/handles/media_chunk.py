@@ -110,7 +110,7 @@ class MediaChunk:
             pointer = context.acquire()
             try:
                 with collect_errors() as log:
-                    code = context.guarded(
+                    code = context.compute(
                         raw.mtmd_helper_decode_image_chunk, projector, pointer, self.pointer, rows,
                         pos, seq_id, context.n_batch, ctypes.byref(end), None, None,
                     )  # fmt: skip

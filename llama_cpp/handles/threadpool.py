@@ -54,11 +54,15 @@ def _threadpool(poll: int) -> Any:
 
 
 @contextmanager
-def shared_threads() -> Iterator[None]:
-    """Have what computes on this thread without a pool use the threads of the process."""
-    use = bridge("bridge_use_threadpool")
-    use(shared_threadpool())
+def shared_threads() -> Iterator[bool]:
+    """Have what computes on this thread without a pool use the threads of the process.
+
+    Yields:
+        Whether it does: False where the build lacks the patch for it.
+    """
+    use, pool = bridge("bridge_use_threadpool"), shared_threadpool()
+    use(pool)
     try:
-        yield
+        yield pool is not None
     finally:
         use(None)

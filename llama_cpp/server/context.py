@@ -19,6 +19,8 @@ from .request_record import RequestRecord, record_of
 from .settings import ServerSettings
 from .stream import DONE, PING, EventStream, Failed, answered
 
+_NAME_MAX = 256  # characters of a name that traces are told: a body may have megabytes of it
+
 
 @dataclass(frozen=True)
 class ServerContext:
@@ -47,7 +49,7 @@ class ServerContext:
             RequestError: There is none of that name.
         """
         record = record_of(request.scope)
-        record.requested_model = model
+        record.requested_model = None if model is None else model[:_NAME_MAX]
         record.model = self.registry.find(model).names[0]
         return record
 

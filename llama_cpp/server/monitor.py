@@ -118,10 +118,8 @@ class _Meter:
         self._predicted_seconds = monitor.predicted_seconds.labels(model)
         self._prompt_rate = monitor.prompt_rate.labels(model)
         self._predicted_rate = monitor.predicted_rate.labels(model)
-        self._first_token, self._queue = (
-            monitor.first_token.labels(model),
-            monitor.queue.labels(model),
-        )
+        self._first_token = monitor.first_token.labels(model)
+        self._queue = monitor.queue.labels(model)
         self._whole = monitor.whole.labels(model)
         between = monitor.between_tokens.labels(model)
         self._texts = [_TextMeter(choice, between) for choice in running.run.choices]

@@ -24,8 +24,8 @@ from .settings import ModelSettings, ServerSettings
 
 _LOGGER = logging.getLogger("llama_cpp.server")
 
-
 _LIMITS = tuple(field.name for field in fields(ConnectionLimits))
+_NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # of IPv6 where that is off, for one
 
 
 def serve(server: ServerSettings, models: Sequence[ModelSettings]) -> None:
@@ -69,14 +69,14 @@ def bound(host: str, port: int) -> list[socket.socket]:
         try:
             sockets.append(_bound(family, (address[0], port, *address[2:])))
         except OSError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # IPv6 is off
+            if error.errno not in _NOT_HERE:
                 _close(sockets)
-                raise _taken(host, port, error) from None
+                raise _refusal(host, port, error) from None
             problem = error
         else:
             port = port or sockets[0].getsockname()[1]  # the same for all
     if not sockets and problem is not None:
-        raise _taken(host, port, problem)
+        raise _refusal(host, port, problem)
     return sockets
 
 
@@ -94,10 +94,14 @@ def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
     return listener
 
 
-def _taken(host: str, port: int, error: OSError) -> InvalidArgumentError:
+def _refusal(host: str, port: int, error: OSError) -> InvalidArgumentError:
+    if error.errno in _NOT_HERE:
+        return InvalidArgumentError(f"host={host} is no address of this machine: {error.strerror}")
+    advice = "Take another port"
+    if error.errno == errno.EADDRINUSE:
+        advice = "End the program that has it, or take another port"
     return InvalidArgumentError(
-        f"port={port} of {host} cannot be listened on: {error.strerror}. End the program that has "
-        "it, or take another port"
+        f"port={port} of {host} cannot be listened on: {error.strerror}. {advice}"
     )
 
 

@@ -40,6 +40,8 @@ def test_all_addresses_of_a_host_have_the_same_port() -> None:
             each.close()
     with pytest.raises(InvalidArgumentError, match="host=no such host is no address"):
         bound("no such host", 0)
+    with pytest.raises(InvalidArgumentError, match="^host=192.0.2.1 is no address of this machine"):
+        bound("192.0.2.1", 0)
 
 
 def test_a_second_interrupt_ends_at_once() -> None:

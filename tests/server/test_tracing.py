@@ -108,6 +108,13 @@ def test_what_is_refused_has_a_span_too(spans: InMemorySpanExporter) -> None:
     assert refused.status.status_code is StatusCode.UNSET  # its client is to blame
 
 
+def test_names_of_clients_are_cut(spans: InMemorySpanExporter) -> None:
+    body = {"prompt": "Once", "max_tokens": 1, "model": "m" * 100_000}
+    [span] = asked(spans, ("/v1/completions", body))
+    assert span.name == "text_completion " + "m" * 256
+    assert dict(span.attributes or {})["gen_ai.request.model"] == "m" * 256
+
+
 def test_without_the_setting_nothing_is_traced(spans: InMemorySpanExporter) -> None:
     with serving() as server:
         server.post("/v1/completions", {"prompt": "Once", "max_tokens": 1})

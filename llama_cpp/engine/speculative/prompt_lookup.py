@@ -5,15 +5,13 @@ from __future__ import annotations
 import abc
 from typing import TYPE_CHECKING, Any
 
-from ...validation.numbers import integer
+from ...validation.native_arguments import INT32_MAX, integer
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 __all__ = ["LlamaDraftModel", "LlamaPromptLookupDecoding"]
-
-_INT32_MAX = 2**31 - 1
 
 
 class LlamaDraftModel(abc.ABC):
@@ -48,9 +46,9 @@ class LlamaPromptLookupDecoding(LlamaDraftModel):
     def __init__(
         self, max_ngram_size: int = 2, num_pred_tokens: int = 10, min_ngram_size: int = 1
     ) -> None:
-        self.max_ngram_size = integer("max_ngram_size", max_ngram_size, 1, _INT32_MAX)
+        self.max_ngram_size = integer("max_ngram_size", max_ngram_size, 1, INT32_MAX)
         self.min_ngram_size = integer("min_ngram_size", min_ngram_size, 1, self.max_ngram_size)
-        self.num_pred_tokens = integer("num_pred_tokens", num_pred_tokens, 1, _INT32_MAX)
+        self.num_pred_tokens = integer("num_pred_tokens", num_pred_tokens, 1, INT32_MAX)
         self._tokens: list[int] = []
         self._after: dict[tuple[int, ...], int] = {}
 

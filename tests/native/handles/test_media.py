@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,20 @@ from media_kit import PROMPT, Logits, Projector
 from zoo import Zoo
 from zoo_vision import write_gemma3_mmproj, write_qwen2vl, write_qwen2vl_mmproj
 
-from llama_cpp.errors import ClosedError, ContextError, MediaError, ModelNotFoundError
+from llama_cpp import mtmd_cpp
+from llama_cpp.errors import (
+    ClosedError,
+    ContextError,
+    EngineAssertionError,
+    MediaError,
+    ModelNotFoundError,
+)
 from llama_cpp.handles.context import Context
 from llama_cpp.handles.media import MARKER, Bitmap, MediaProjector, interleave
 from llama_cpp.handles.media_chunk import MediaChunk
 from llama_cpp.handles.model import Model
+from llama_cpp.native import assertions
+from llama_cpp.native.backend import failed
 
 VENDORED = Path(__file__).parents[3] / "vendor" / "llama.cpp" / "tools" / "mtmd"
 SAMPLES = np.round(tone(440) * 32768).astype(np.int16)
@@ -118,6 +128,24 @@ def test_a_chunk_can_be_evaluated_again(seeing: MediaProjector, model: Model) ->
             answers.append(evaluate(parts, context))
     assert np.array_equal(answers[0], answers[1])
     np.testing.assert_allclose(answers[2], answers[0], atol=1e-4)
+
+
+def test_no_exception_leaves_a_graph_with_threads_of_its_own(
+    seeing: MediaProjector, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise failed("a.cpp:12: GGML_ASSERT(x) failed")
+
+    chunk = only_chunk(seeing, png(noise(1)))
+    assertions.guarded(mtmd_cpp.mtmd_helper_decode_image_chunk)
+    with open_context(model, n_batch=256, n_ubatch=128) as context:
+        context.set_abort_callback(lambda: False)
+        monkeypatch.setitem(assertions._guards, "mtmd_helper_decode_image_chunk", fail)
+        chunk.decode(context, 0)
+        context.memory.clear()
+        context.set_abort_callback(None)
+        with pytest.raises(EngineAssertionError):
+            chunk.decode(context, 0)
 
 
 def test_placeholders_tell_images_apart(
