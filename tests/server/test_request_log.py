@@ -82,7 +82,7 @@ def test_a_stream_whose_client_left_is_no_success(caplog: pytest.LogCaptureFixtu
 
 
 def test_a_stream_that_the_server_ends_is_no_success(caplog: pytest.LogCaptureFixture) -> None:
-    with logged(caplog, timeout_graceful_shutdown=0) as (server, lines):
+    with logged(caplog, shutdown_seconds=0) as (server, lines):
         begun = threading.Event()
 
         def read() -> None:
