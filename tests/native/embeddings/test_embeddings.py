@@ -180,9 +180,11 @@ def test_a_model_reads_no_more_positions_than_it_has_learned(zoo: Zoo) -> None:
 def test_a_decoder_embeds_what_is_longer_than_a_batch(zoo: Zoo, kind: str, pooling: int) -> None:
     texts: Any = [[300 + i * i % 60 for i in range(length)] for length in (210, 30, 64, 250)]
     path = getattr(zoo, kind)
-    with open_llama(path, n_batch=256, pooling_type=pooling) as whole:
+    # Flash attention adds in another order, and in half precision, for each size of a batch.
+    options: dict[str, Any] = {"pooling_type": pooling, "flash_attn": False}
+    with open_llama(path, n_batch=256, **options) as whole:
         expected = [whole.embed(text) for text in texts]
-    with open_llama(path, n_batch=64, pooling_type=pooling) as llm:
+    with open_llama(path, n_batch=64, **options) as llm:
         assert near(llm.embed(texts[1]), expected[1])  # before there is room for long ones
         rows, count = llm.embed(texts, return_count=True)
         assert all(map(near, rows, expected))
