@@ -62,7 +62,7 @@ def test_a_seed_gives_the_same_text_in_every_process(
     code = """
 import json, sys
 from llama_cpp import Llama
-llm = Llama(sys.argv[1], n_ctx=256, n_threads=1, n_threads_batch=1, verbose=False)
+llm = Llama(sys.argv[1], n_ctx=256, n_threads=1, n_threads_batch=1, flash_attn=False, verbose=False)
 options = json.loads(sys.argv[2])
 print(json.dumps([llm(list(range(300, 360)), seed=5, **options)["choices"][0]["text"]] * 1))
 """
