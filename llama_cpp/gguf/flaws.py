@@ -12,8 +12,7 @@ _F32 = 0
 # What is added, multiplied element by element, convolved or scanned, and no file of upstream's
 # converter has in another type (conversion/base.py).
 _ONLY_F32 = re.compile(
-    rb"(_norm|ssm_conv1d|shortconv\.conv|^[av]\.position_embd)\.weight$|"
-    rb"(?<!\.weight)(?<!\.lora_a)(?<!\.lora_b)$"
+    rb"(_norm|ssm_conv1d|shortconv\.conv|^a\.position_embd)\.weight$|\.bias$|\.ssm_[ad]$"
 )
 # What others are converted to on the way, and never stored, and numbers that are no weights.
 _NO_WEIGHTS = {9, 15, 24, 25, 26, 27, 28}
