@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from isolated import RunPython
-from zoo import Zoo
+from zoo import Zoo, write_audio_mmproj, write_image_mmproj
+from zoo_vision import write_gemma3_mmproj, write_qwen2vl, write_qwen2vl_mmproj
 
 from tools.fuzz_gguf.lies import Liar
 
@@ -20,6 +21,12 @@ from tools.fuzz_gguf.use import outcome_of
 print(outcome_of(*sys.argv[1:]))
 """
 KINDS = {"lora": "adapter", "image_mmproj": "projector", "audio_mmproj": "projector"}
+WRITE_PROJECTOR = {
+    "llava": write_image_mmproj,
+    "whisper": write_audio_mmproj,
+    "gemma3": write_gemma3_mmproj,
+    "qwen2vl": write_qwen2vl_mmproj,
+}
 REFUSED = "refused: ModelLoadError"
 LIES = {
     "image_mmproj: v.blk.0.attn_q.bias type 1": REFUSED,
@@ -65,6 +72,35 @@ def test_a_file_that_lies_does_no_harm(
 ) -> None:
     path, kind = lying(zoo, lie, tmp_path), KINDS.get(lie.partition(":")[0], "model")
     assert run_python(OPEN_AND_USE, path, kind, zoo.llama).stdout == f"{LIES[lie]}\n"
+
+
+LOSE_EACH_TENSOR = """
+import sys
+from pathlib import Path
+from tools.fuzz_gguf.lies import Liar
+from tools.fuzz_gguf.use import outcome_of
+
+path, base = sys.argv[1:]
+liar, lost = Liar(Path(path)), Path(path).with_name("lost.gguf")
+for lie in liar.lies:
+    if lie.name.endswith("renamed"):
+        liar.write(lost, lie)
+        print(outcome_of(str(lost), "projector", base), "without", lie.name)
+"""
+
+
+@pytest.mark.parametrize("kind", ["llava", "whisper", "gemma3", "qwen2vl"])
+def test_a_projector_needs_its_tensors(
+    kind: str, zoo: Zoo, tmp_path: Path, run_python: RunPython
+) -> None:
+    path, base = tmp_path / "mmproj.gguf", zoo.llama
+    if kind == "qwen2vl":
+        base = write_qwen2vl(tmp_path / "base.gguf")
+    WRITE_PROJECTOR[kind](path)
+    outcomes = run_python(LOSE_EACH_TENSOR, path, base).stdout.splitlines()
+    assert len(outcomes) > 20
+    assert [each for each in outcomes if not each.startswith(("used", "refused"))] == []
+    assert any("refused: ModelLoadError" in each for each in outcomes)
 
 
 def test_the_tensor_without_a_kernel_is_named(zoo: Zoo, tmp_path: Path) -> None:
