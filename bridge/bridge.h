@@ -109,9 +109,16 @@ BRIDGE_API struct llama_sampler * bridge_sampler_init_grammar(
         const char ** trigger_patterns, size_t n_trigger_patterns,
         const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error);
 
+// What all tokens say, one after another: text has room for size bytes, lengths an entry for each token.
+// Returns how many bytes there are; text is not complete where that is more than size.
+BRIDGE_API int64_t bridge_pieces(
+        const struct llama_vocab * vocab, bool special, char * text, int64_t size, int32_t * lengths,
+        char ** error);
+
 // What chooses the tokens of one text. chain ends with a sampler that selects; grammar may be NULL.
 // n_best: the chain needs only so many of the best (1: it is greedy; k: it begins with top-k), 0: all.
-// biases are added to the logits first.
+// biases are added to the logits first. mask: NULL, or a bit for each token that may be chosen, from the
+// lowest bit of mask[0] on. asks: somebody else says whether the token may be, so it is not accepted.
 struct bridge_token_sampler {
     struct llama_sampler *   chain;
     struct llama_sampler *   grammar;
@@ -119,6 +126,8 @@ struct bridge_token_sampler {
     int32_t                  n_biases;
     int32_t                  n_best;
     int32_t                  n_vocab;
+    const uint32_t *         mask;
+    bool                     asks;
 };
 
 // Chooses a token from a row of logits, and has chain and grammar accept it. The chain chooses first,

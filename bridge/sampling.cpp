@@ -132,6 +132,27 @@ void best_candidates(candidates_t & to, const float * logits, int32_t n_vocab, i
     to.resize(n);
 }
 
+// Those whose bits are set. Where few may be, most words of the mask are 0.
+void masked_candidates(candidates_t & to, const float * logits, int32_t n_vocab, biases_t biases, const uint32_t * mask) {
+    to.clear();
+    for (int32_t first = 0; first < n_vocab; first += 32) {
+        const int32_t end = std::min(first + 32, n_vocab);
+        uint32_t      bits = mask[first / 32];
+        for (int32_t id = first; bits != 0 && id < end; ++id, bits >>= 1) {
+            if (bits & 1) {
+                to.push_back({ id, logits[id], 0.0f });
+            }
+        }
+    }
+    for (int32_t i = 0; i < biases.size; ++i) {
+        const auto found = std::lower_bound(to.begin(), to.end(), biases.data[i].token,
+            [](const llama_token_data & each, llama_token id) { return each.id < id; });
+        if (found != to.end() && found->id == biases.data[i].token) {
+            found->logit += biases.data[i].bias;
+        }
+    }
+}
+
 llama_token chosen(llama_sampler * chain, llama_token_data_array & candidates) {
     llama_sampler_apply(chain, &candidates);
     if (candidates.selected < 0 || candidates.selected >= static_cast<int64_t>(candidates.size)) {
@@ -217,21 +238,41 @@ double log_sum_exp(const float * logits, int32_t n_vocab) {
 
 }  // namespace
 
+int64_t bridge_pieces(
+        const llama_vocab * vocab, bool special, char * text, int64_t size, int32_t * lengths, char ** error) {
+    return guarded(error, static_cast<int64_t>(0), [&] {
+        const int32_t n_tokens = llama_vocab_n_tokens(vocab);
+        int64_t       end      = 0;
+        for (llama_token token = 0; token < n_tokens; ++token) {
+            const int32_t room   = static_cast<int32_t>(std::clamp<int64_t>(size - end, 0, INT32_MAX));
+            const int32_t length = llama_token_to_piece(vocab, token, text + std::min(end, size), room, 0, special);
+            lengths[token] = std::abs(length);
+            end += lengths[token];
+        }
+        return end;
+    });
+}
+
 llama_token bridge_sample(
         const bridge_token_sampler * sampler, llama_context * ctx, int32_t idx, const float * logits,
         char ** error) {
     return guarded(error, static_cast<llama_token>(LLAMA_TOKEN_NULL), [&] {
         static thread_local candidates_t row;
-        const auto [chain, grammar, bias_data, n_biases, n_best, n_vocab] = *sampler;
+        const auto [chain, grammar, bias_data, n_biases, n_best, n_vocab, mask, asks] = *sampler;
         const biases_t biases = { bias_data, n_biases };
-        const bool some = 0 < n_best && n_best < n_vocab;
+        const bool some = mask == nullptr && 0 < n_best && n_best < n_vocab;
         if (logits == nullptr) {
             logits = llama_get_logits_ith(ctx, idx);
         }
         if (logits == nullptr) {
             throw std::runtime_error("the last decode gave no logits for entry " + std::to_string(idx));
         }
-        if (some && n_biases > 0) {
+        if (mask != nullptr) {
+            masked_candidates(row, logits, n_vocab, biases, mask);
+            if (row.empty()) {
+                throw std::runtime_error("nothing is allowed here");
+            }
+        } else if (some && n_biases > 0) {
             best_candidates(row, logits, n_vocab, n_best, biases);
         } else if (some) {
             best_candidates(row, logits, n_vocab, n_best);
@@ -253,7 +294,9 @@ llama_token bridge_sample(
             candidates = { row.data(), row.size(), -1, false };
             token = chosen(chain, candidates);
         }
-        llama_sampler_accept(chain, token);
+        if (!asks) {
+            llama_sampler_accept(chain, token);
+        }
         if (grammar != nullptr) {
             llama_sampler_accept(grammar, token);
         }

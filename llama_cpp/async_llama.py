@@ -9,10 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
-from .chat.options import ChatOptions, Messages, ToolChoice, Tools
+from .chat.options import ChatOptions, FurtherChatOptions, Messages, ToolChoice, Tools
+from .constraints.constraint import Constraint
 from .constraints.gbnf import LlamaGrammar
 from .generation.measures import Perplexity, Score
-from .generation.options import CompletionOptions, LogitsProcessors, StoppingCriterias
+from .generation.options import (
+    CompletionOptions,
+    FurtherCompletionOptions,
+    LogitsProcessors,
+    StoppingCriterias,
+)
 from .generation.prompts import Prompt
 from .llama import Llama
 from .llama_types import (
@@ -22,7 +28,6 @@ from .llama_types import (
     CreateCompletionStreamResponse,
     CreateEmbeddingResponse,
 )
-from .sampling.options import FurtherSamplingOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -76,13 +81,13 @@ class AsyncLlama:
         model: str | None = None,
         stopping_criteria: StoppingCriterias = None,
         logits_processor: LogitsProcessors = None,
-        grammar: LlamaGrammar | str | None = None,
+        grammar: LlamaGrammar | str | Constraint | None = None,
         logit_bias: Mapping[Any, float] | None = None,
         *,
         n: int = 1,
         stream_options: Mapping[str, Any] | None = None,
         lora: Mapping[str, float] | None = None,
-        **sampling: Unpack[FurtherSamplingOptions],
+        **more: Unpack[FurtherCompletionOptions],
     ) -> CreateCompletionResponse: ...
     @overload
     async def create_completion(
@@ -117,13 +122,13 @@ class AsyncLlama:
         model: str | None = None,
         stopping_criteria: StoppingCriterias = None,
         logits_processor: LogitsProcessors = None,
-        grammar: LlamaGrammar | str | None = None,
+        grammar: LlamaGrammar | str | Constraint | None = None,
         logit_bias: Mapping[Any, float] | None = None,
         *,
         n: int = 1,
         stream_options: Mapping[str, Any] | None = None,
         lora: Mapping[str, float] | None = None,
-        **sampling: Unpack[FurtherSamplingOptions],
+        **more: Unpack[FurtherCompletionOptions],
     ) -> CreateCompletionResponse | AsyncIterator[CreateCompletionStreamResponse]:
         """Complete a prompt: see ``Llama.create_completion``, whose arguments it takes.
 
@@ -143,7 +148,7 @@ class AsyncLlama:
             mirostat_tau=mirostat_tau, mirostat_eta=mirostat_eta, model=model,
             stopping_criteria=stopping_criteria, logits_processor=logits_processor,
             grammar=grammar, logit_bias=logit_bias, n=n,
-            stream_options=stream_options, lora=lora, **sampling,
+            stream_options=stream_options, lora=lora, **more,
         )  # fmt: skip
         result: CreateCompletionResponse | AsyncIterator[CreateCompletionStreamResponse]
         result = await self._run(lambda: completions.job(prompt, params), stream)
@@ -178,7 +183,7 @@ class AsyncLlama:
         mirostat_eta: float = 0.1,
         model: str | None = None,
         logits_processor: LogitsProcessors = None,
-        grammar: LlamaGrammar | str | None = None,
+        grammar: LlamaGrammar | str | Constraint | None = None,
         logit_bias: Mapping[Any, float] | None = None,
         logprobs: bool | None = None,
         top_logprobs: int | None = None,
@@ -193,7 +198,7 @@ class AsyncLlama:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         parse_special: bool = False,
         lora: Mapping[str, float] | None = None,
-        **sampling: Unpack[FurtherSamplingOptions],
+        **more: Unpack[FurtherChatOptions],
     ) -> CreateChatCompletionResponse: ...
     @overload
     async def create_chat_completion(
@@ -229,7 +234,7 @@ class AsyncLlama:
         mirostat_eta: float = 0.1,
         model: str | None = None,
         logits_processor: LogitsProcessors = None,
-        grammar: LlamaGrammar | str | None = None,
+        grammar: LlamaGrammar | str | Constraint | None = None,
         logit_bias: Mapping[Any, float] | None = None,
         logprobs: bool | None = None,
         top_logprobs: int | None = None,
@@ -244,7 +249,7 @@ class AsyncLlama:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         parse_special: bool = False,
         lora: Mapping[str, float] | None = None,
-        **sampling: Unpack[FurtherSamplingOptions],
+        **more: Unpack[FurtherChatOptions],
     ) -> CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]:
         """Answer a conversation: see ``Llama.create_chat_completion``, whose arguments it takes.
 
@@ -271,7 +276,7 @@ class AsyncLlama:
             reasoning_format=reasoning_format,
             continue_final_message=continue_final_message,
             chat_template_kwargs=chat_template_kwargs, parse_special=parse_special,
-            lora=lora, **sampling,
+            lora=lora, **more,
         )  # fmt: skip
 
         def prepare() -> Job:

@@ -26,12 +26,18 @@ if TYPE_CHECKING:
 
     from ._utils import suppress_stdout_stderr as suppress_stdout_stderr
     from .cache.state import LlamaState as LlamaState
-    from .chat.options import ChatOptions, Messages, ToolChoice, Tools
+    from .chat.options import ChatOptions, FurtherChatOptions, Messages, ToolChoice, Tools
+    from .constraints.constraint import Constraint
     from .constraints.gbnf import LlamaGrammar
     from .embeddings.embedding import TextOrTokens
     from .engine.speculative.prompt_lookup import LlamaDraftModel
     from .generation.measures import Perplexity, Score
-    from .generation.options import CompletionOptions, LogitsProcessors, StoppingCriterias
+    from .generation.options import (
+        CompletionOptions,
+        FurtherCompletionOptions,
+        LogitsProcessors,
+        StoppingCriterias,
+    )
     from .generation.prompts import Prompt
     from .generation.scoring import Part
     from .handles.footprint import MemoryUse
@@ -57,7 +63,6 @@ if TYPE_CHECKING:
     from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor
     from .sampling.hooks import StoppingCriteria as StoppingCriteria
     from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList
-    from .sampling.options import FurtherSamplingOptions
 
 
 def __getattr__(name: str) -> Any:
@@ -319,13 +324,13 @@ class Llama:
         model: str | None = None,
         stopping_criteria: StoppingCriterias = None,
         logits_processor: LogitsProcessors = None,
-        grammar: LlamaGrammar | str | None = None,
+        grammar: LlamaGrammar | str | Constraint | None = None,
         logit_bias: Mapping[Any, float] | None = None,
         *,
         n: int = 1,
         stream_options: Mapping[str, Any] | None = None,
         lora: Mapping[str, float] | None = None,
-        **sampling: Unpack[FurtherSamplingOptions],
+        **more: Unpack[FurtherCompletionOptions],
     ) -> CreateCompletionResponse: ...
     @overload
     def create_completion(
@@ -360,13 +365,13 @@ class Llama:
         model: str | None = None,
         stopping_criteria: StoppingCriterias = None,
         logits_processor: LogitsProcessors = None,
-        grammar: LlamaGrammar | str | None = None,
+        grammar: LlamaGrammar | str | Constraint | None = None,
         logit_bias: Mapping[Any, float] | None = None,
         *,
         n: int = 1,
         stream_options: Mapping[str, Any] | None = None,
         lora: Mapping[str, float] | None = None,
-        **sampling: Unpack[FurtherSamplingOptions],
+        **more: Unpack[FurtherCompletionOptions],
     ) -> CreateCompletionResponse | Iterator[CreateCompletionStreamResponse]:
         """Complete a prompt.
 
@@ -401,7 +406,7 @@ class Llama:
             n: How many completions of each prompt.
             stream_options: ``{"include_usage": True}`` adds a chunk with the usage.
             lora: Scales of LoRA adapters by name (``load_lora``); None takes that of ``lora_path``.
-            **sampling: Further parameters: see ``SamplingParams``.
+            **more: Further parameters: see ``SamplingParams``, and ``CompletionExtras``.
 
         Returns:
             OpenAI's completion object, or an iterator of its chunks. Closing the iterator stops
@@ -420,7 +425,7 @@ class Llama:
             mirostat_mode=mirostat_mode, mirostat_tau=mirostat_tau, mirostat_eta=mirostat_eta,
             model=model, stopping_criteria=stopping_criteria, logits_processor=logits_processor,
             grammar=grammar, logit_bias=logit_bias, n=n, stream_options=stream_options,
-            lora=lora, **sampling,
+            lora=lora, **more,
         )  # fmt: skip
         job = self.completions.job(prompt, params)
         return job.chunks() if stream else job.result()
@@ -454,13 +459,13 @@ class Llama:
             model: str | None = None,
             stopping_criteria: StoppingCriterias = None,
             logits_processor: LogitsProcessors = None,
-            grammar: LlamaGrammar | str | None = None,
+            grammar: LlamaGrammar | str | Constraint | None = None,
             logit_bias: Mapping[Any, float] | None = None,
             *,
             n: int = 1,
             stream_options: Mapping[str, Any] | None = None,
             lora: Mapping[str, float] | None = None,
-            **sampling: Unpack[FurtherSamplingOptions],
+            **more: Unpack[FurtherCompletionOptions],
         ) -> CreateCompletionResponse | Iterator[CreateCompletionStreamResponse]:
             """Complete a prompt: see ``create_completion``."""
             return self.create_completion(
@@ -472,7 +477,7 @@ class Llama:
                 mirostat_mode=mirostat_mode, mirostat_tau=mirostat_tau, mirostat_eta=mirostat_eta,
                 model=model, stopping_criteria=stopping_criteria, logits_processor=logits_processor,
                 grammar=grammar, logit_bias=logit_bias, n=n, stream_options=stream_options,
-                lora=lora, **sampling,
+                lora=lora, **more,
                 stream=stream,
             )  # fmt: skip
 
@@ -505,7 +510,7 @@ class Llama:
         mirostat_eta: float = 0.1,
         model: str | None = None,
         logits_processor: LogitsProcessors = None,
-        grammar: LlamaGrammar | str | None = None,
+        grammar: LlamaGrammar | str | Constraint | None = None,
         logit_bias: Mapping[Any, float] | None = None,
         logprobs: bool | None = None,
         top_logprobs: int | None = None,
@@ -520,7 +525,7 @@ class Llama:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         parse_special: bool = False,
         lora: Mapping[str, float] | None = None,
-        **sampling: Unpack[FurtherSamplingOptions],
+        **more: Unpack[FurtherChatOptions],
     ) -> CreateChatCompletionResponse: ...
     @overload
     def create_chat_completion(
@@ -556,7 +561,7 @@ class Llama:
         mirostat_eta: float = 0.1,
         model: str | None = None,
         logits_processor: LogitsProcessors = None,
-        grammar: LlamaGrammar | str | None = None,
+        grammar: LlamaGrammar | str | Constraint | None = None,
         logit_bias: Mapping[Any, float] | None = None,
         logprobs: bool | None = None,
         top_logprobs: int | None = None,
@@ -571,7 +576,7 @@ class Llama:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         parse_special: bool = False,
         lora: Mapping[str, float] | None = None,
-        **sampling: Unpack[FurtherSamplingOptions],
+        **more: Unpack[FurtherChatOptions],
     ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
         """Answer the last message of a conversation.
 
@@ -621,7 +626,7 @@ class Llama:
             parse_special: Whether the texts of special tokens in messages stand for those tokens,
                 so that a message may end itself; else they are text.
             lora: Scales of LoRA adapters by name (``load_lora``); None takes that of ``lora_path``.
-            **sampling: Further parameters: see ``SamplingParams``.
+            **more: Further parameters: see ``SamplingParams``, and ``ChatExtras``.
 
         Returns:
             OpenAI's chat completion object, or an iterator of its chunks. Closing the iterator
@@ -647,7 +652,7 @@ class Llama:
             parallel_tool_calls=parallel_tool_calls, enable_thinking=enable_thinking,
             reasoning_format=reasoning_format, continue_final_message=continue_final_message,
             chat_template_kwargs=chat_template_kwargs, parse_special=parse_special, lora=lora,
-            **sampling,
+            **more,
         )  # fmt: skip
         if self.chats.handler is not None:
             return self.chats.handled(  # type: ignore[no-any-return]

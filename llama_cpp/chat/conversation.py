@@ -9,13 +9,15 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, cast
 
-from ..constraints.grammar_sampler import spelled
-from ..constraints.json_schema.converter import json_schema_to_gbnf
+from ..constraints.constraint import Constraint, is_guided, json_schema
+from ..constraints.gbnf import LlamaGrammar
+from ..constraints.json_schema.converter import check_json_schema
+from ..constraints.spelling import spelled
 from ..errors import ChatTemplateError
 from ..generation.params import GenerationParams
 from ..handles import ChatTemplates, ReplyParser, Vocab
 from ..text import Triggers
-from .messages import ROLES, ReplyForm, text_of
+from .messages import ANY_VALUE, ROLES, ReplyForm, text_of
 from .reply import Parser, PlainText
 from .required_tool_call import Thoughts, calls_only, has_calls, one_call
 from .special_text import SpecialTexts
@@ -131,6 +133,19 @@ class LoadedTemplate:
         return frozenset((*ROLES, *re.findall(named, self.source)))
 
 
+def _is_whole_reply(grammar: str) -> bool:
+    """Whether a grammar of the engine for a schema has nothing but the JSON in it."""
+    rules = dict(line.split(" ::= ", 1) for line in grammar.splitlines() if " ::= " in line)
+    names = set(_RULE_NAME.findall(_LITERAL.sub("", rules.get("root", "?"))))
+    return names == {"space", "response-format"} and (
+        rules["response-format"] == "response-format-schema"
+    )
+
+
+_LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
+_RULE_NAME = re.compile(r"[\w?-]+")
+
+
 class TemplateConversation:
     """A conversation as one of the engine's templates renders it.
 
@@ -155,23 +170,30 @@ class TemplateConversation:
         options: Mapping[str, Any],
         special_texts: SpecialTexts | None = None,
     ) -> None:
-        grammar = form.grammar
-        self._own_grammar = grammar
+        self._own_grammar: LlamaGrammar | str | Constraint | None = form.grammar
         given = {
             **options,
             "tools": list(form.tools) or None,
             "tool_choice": form.tool_choice if form.tools else None,
             "parallel_tool_calls": form.parallel,
-            "json_schema": form.schema,
+            "json_schema": None if form.schema is None else ANY_VALUE,
             "add_bos": vocab.add_bos,
             "add_eos": vocab.add_eos,
         }
         given = {name: value for name, value in given.items() if value is not None}
-        self._rendered = rendered = template.apply(messages, given)
+        rendered = template.apply(messages, given)
+        if form.schema is not None:
+            if is_guided() and _is_whole_reply(rendered["grammar"]):
+                self._own_grammar = json_schema(form.schema, strict=form.strict)
+                rendered["grammar"] = ""
+            else:
+                given["json_schema"] = check_json_schema(form.schema, allow_unsupported=True)
+                rendered = template.apply(messages, given)
+        self._rendered = rendered
         self._is_plain = template.is_unreadable
         prompt: str = rendered["prompt"]
         if form.schema is not None and not rendered["grammar"]:
-            self._own_grammar = json_schema_to_gbnf(json.dumps(form.schema), allow_unsupported=True)
+            self._own_grammar = json_schema(form.schema, strict=form.strict)
         reads_alike = template.for_reading is template.templates or template.is_unreadable
         if form.tools and not reads_alike:
             read = template.for_reading.apply(messages, **cast("Any", given))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
+from ..constraints.constraint import Constraint, json_schema
 from ..constraints.gbnf import LlamaGrammar
 from ..constraints.json_schema.converter import check_json_schema
 from ..errors import InvalidArgumentError
@@ -26,14 +27,16 @@ class ReplyForm:
         tool_choice: Whether it may, must, or must not be.
         parallel: Whether one reply may have several calls.
         schema: The JSON schema of the whole reply.
-        grammar: The same as GBNF rules.
+        grammar: What else the whole reply has to look like.
+        strict: Whether a keyword of the schema that cannot be enforced is an error.
     """
 
     tools: Sequence[Mapping[str, Any]] = ()
     tool_choice: ToolChoice = "none"
     parallel: bool = False
     schema: Mapping[str, Any] | None = None
-    grammar: LlamaGrammar | str | None = None
+    grammar: LlamaGrammar | str | Constraint | None = None
+    strict: bool = False
 
 
 def checked_messages(messages: Any, known_roles: Collection[str] = ROLES) -> list[dict[str, Any]]:
@@ -161,7 +164,7 @@ def reply_form(
     function_call: Any,
     parallel_tool_calls: bool | None,
     response_format: Any,
-    grammar: LlamaGrammar | str | None,
+    grammar: LlamaGrammar | str | Constraint | None,
 ) -> ReplyForm:
     """Put OpenAI's arguments about the form of the reply together.
 
@@ -176,7 +179,7 @@ def reply_form(
         tool_choice = function_call
     checked = _checked_tools(tools)
     choice, checked = _chosen(tool_choice, checked)
-    schema = response_schema(response_format)
+    schema, strict = response_schema(response_format)
     if grammar is not None and (schema is not None or checked):
         other = "a response_format" if schema is not None else "tools"
         raise InvalidArgumentError(f"give a grammar or {other}, not both")
@@ -184,7 +187,7 @@ def reply_form(
         raise InvalidArgumentError(
             "a call is demanded (tool_choice), so the reply cannot have a response_format too"
         )
-    return ReplyForm(checked, choice, bool(parallel_tool_calls), schema, grammar)
+    return ReplyForm(checked, choice, bool(parallel_tool_calls), schema, grammar, strict)
 
 
 def _listed(value: Any, name: str) -> Sequence[Any]:
@@ -238,8 +241,10 @@ def _chosen(choice: Any, tools: list[dict[str, Any]]) -> tuple[ToolChoice, list[
     return choice or "auto", tools
 
 
-def response_schema(response_format: Any) -> Mapping[str, Any] | None:
+def response_schema(response_format: Any) -> tuple[Mapping[str, Any] | None, bool]:
     """Return the JSON schema of a ``response_format``, or None where any text will do.
+
+    The second says whether it is strict: what cannot be enforced is an error then.
 
     Raises:
         InvalidArgumentError: It is of an unknown type.
@@ -251,7 +256,7 @@ def response_schema(response_format: Any) -> Mapping[str, Any] | None:
         )
     kind = None if response_format is None else response_format.get("type", "text")
     if response_format is None or kind == "text":
-        return None
+        return None, False
     holder = response_format.get("json_schema") if kind == "json_schema" else response_format
     if kind not in ("json_object", "json_schema") or not isinstance(holder, Mapping):
         raise _unknown_format(response_format)
@@ -259,18 +264,19 @@ def response_schema(response_format: Any) -> Mapping[str, Any] | None:
     if schema is None:
         if kind == "json_schema":
             raise _unknown_format(response_format)
-        return _ANY_OBJECT
-    schema = check_json_schema(
-        schema, "response_format", allow_unsupported=holder.get("strict") is False
-    )
+        return _ANY_OBJECT, False
+    strict = holder.get("strict") is True
     # The engine takes an empty schema for none.
-    return cast("Mapping[str, Any]", schema) or (
-        _ANY_OBJECT if kind == "json_object" else _ANY_VALUE
-    )
+    if schema == {}:
+        return (_ANY_OBJECT if kind == "json_object" else ANY_VALUE), strict
+    if not isinstance(schema, Mapping):
+        raise _unknown_format(response_format)
+    json_schema(schema, strict=strict)
+    return schema, strict
 
 
 _ANY_OBJECT = {"type": "object"}
-_ANY_VALUE = {"type": ["object", "array", "string", "number", "boolean", "null"]}
+ANY_VALUE = {"type": ["object", "array", "string", "number", "boolean", "null"]}
 
 
 def _unknown_format(response_format: Any) -> InvalidArgumentError:

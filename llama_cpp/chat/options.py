@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from ..generation.options import GenerationOptions
+from ..generation.options import GenerationExtras, GenerationOptions
+from ..sampling.options import FurtherSamplingOptions
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
 ToolChoice: TypeAlias = str | Mapping[str, Any] | None
 
 
-class ChatOptions(GenerationOptions, total=False):
+class ChatExtras(GenerationExtras, total=False):
+    """Arguments of ``create_chat_completion`` that llama-cpp-python lacks."""
+
+
+class FurtherChatOptions(FurtherSamplingOptions, ChatExtras, total=False):
+    """What ``create_chat_completion`` takes by name only."""
+
+
+class ChatOptions(GenerationOptions, ChatExtras, total=False):
     """Arguments of ``create_chat_completion``, but for ``messages`` and ``stream``."""
 
     functions: Tools

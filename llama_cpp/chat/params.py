@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ..constraints.constraint import Constraint, constraint_of
 from ..constraints.gbnf import LlamaGrammar
 from ..errors import InvalidArgumentError
 from ..generation.params import GenerationParams, includes_usage, sampling_of
@@ -46,7 +47,7 @@ class ChatParams:
     tools: Tools = None
     tool_choice: ToolChoice = None
     response_format: Mapping[str, Any] | None = None
-    grammar: LlamaGrammar | str | None = None
+    grammar: LlamaGrammar | str | Constraint | None = None
     top_logprobs: int | None = None
     model: str | None = None
     include_usage: bool = False
@@ -97,7 +98,12 @@ class ChatParams:
             tools=options.get("tools"),
             tool_choice=options.get("tool_choice"),
             response_format=options.get("response_format"),
-            grammar=options.get("grammar"),
+            grammar=constraint_of(
+                grammar=options.get("grammar"),
+                regex=options.get("regex"),
+                choices=options.get("choices"),
+                lark=options.get("lark"),
+            ),
             top_logprobs=options.get("top_logprobs"),
             model=options.get("model"),
             include_usage=includes_usage(options),

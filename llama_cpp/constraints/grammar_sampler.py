@@ -5,9 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import GrammarError
-from ..handles import Model, Sampler, Vocab, samplers
+from ..handles import Model, Sampler, samplers
+from ..handles.matcher import Matcher
 from ..text import TriggerFinder, Triggers, Utf8Decoder
+from .constraint import Constraint
 from .gbnf import LlamaGrammar
+from .spelling import spelled
+
+
+def begun(
+    model: Model, constraint: LlamaGrammar | str | Constraint, prefix: Sequence[int] = ()
+) -> Sampler | Matcher:
+    """Return the state of a constraint before a text.
+
+    Args:
+        model: The model.
+        constraint: The constraint; a text is the rules of a grammar.
+        prefix: Tokens that come before the text and that the constraint covers too.
+
+    Raises:
+        GrammarError: It does not compile, or does not allow the prefix.
+    """
+    if isinstance(constraint, LlamaGrammar | str):
+        return grammar_sampler(model, constraint, prefix)
+    matcher = constraint.begin(model)
+    for token in prefix:
+        if matcher.accept(token) is False:
+            raise GrammarError(f"the constraint does not allow token {token} of the prompt")
+    return matcher
 
 
 def grammar_sampler(
@@ -25,8 +50,12 @@ def grammar_sampler(
     """
     text, root = (grammar, "root") if isinstance(grammar, str) else (grammar.rules, grammar.root)
     sampler = samplers.grammar(model.vocab, text, root)
-    for token in prefix:
-        sampler.accept(token)
+    try:
+        for token in prefix:
+            sampler.accept(token)
+    except GrammarError:
+        sampler.close()
+        raise
     return sampler
 
 
@@ -41,57 +70,28 @@ class LazyGrammar:
         triggers: What sets it off.
     """
 
-    def __init__(self, model: Model, grammar: LlamaGrammar | str, triggers: Triggers) -> None:
+    def __init__(
+        self, model: Model, grammar: LlamaGrammar | str | Constraint, triggers: Triggers
+    ) -> None:
         self._model = model
         self._grammar = grammar
         self._triggers = triggers
         self._finder = TriggerFinder(triggers)
         self._decoder = Utf8Decoder()
 
-    def after(self, token: int) -> Sampler | None:
+    def after(self, token: int) -> Sampler | Matcher | None:
         """Take a token; return the grammar when it begins to count.
 
         Raises:
             GrammarError: The rules do not parse.
         """
         vocab = self._model.vocab
-        begun = self._finder.feed(self._decoder.feed(vocab.token_to_piece(token, special=True)))
-        if begun is None:
+        found = self._finder.feed(self._decoder.feed(vocab.token_to_piece(token, special=True)))
+        if found is None:
             return None
-        sampler = grammar_sampler(self._model, self._grammar)
         try:
-            for each in spelled(vocab, begun):
-                sampler.accept(each)
+            return begun(self._model, self._grammar, spelled(vocab, found))
         except GrammarError:
             # What follows in the same token does not fit, so it was only mentioned.
-            sampler.close()
             self._finder = TriggerFinder(self._triggers)
             return None
-        return sampler
-
-
-def spelled(vocab: Vocab, text: str) -> list[int]:
-    """Return tokens that spell a text as it is.
-
-    Some tokenizers put a space in front of it, and after special tokens; a grammar would not know
-    that space.
-
-    Args:
-        vocab: The vocabulary.
-        text: The text.
-    """
-    tokens: list[int] = []
-    rest = text.encode()
-    for token in vocab.tokenize(text, add_special=False, parse_special=True):
-        piece = vocab.token_to_piece(token, special=True)
-        if rest.startswith(piece):
-            tokens.append(token)
-        else:
-            piece = piece.removeprefix(b" ")
-            # Behind a line feed no space is added.
-            ids = vocab.tokenize(b"\n" + piece, add_special=False, parse_special=False)
-            texts = [vocab.token_to_piece(each) for each in ids]
-            start = texts.index(b"\n") + 1 if b"\n" in texts else 0
-            tokens += ids[start:] if b"".join(texts[start:]) == piece else [token]
-        rest = rest[len(piece) :]
-    return tokens

@@ -326,6 +326,9 @@ class Engine:
             slot.drafts = []
         for slot, error in drafter.guess(rooms_for_drafts(slots, most, self.n_ctx)):
             self._finisher.fail(slot, error)
+        for slot in slots:
+            if slot.drafts and slot.request is not None:
+                del slot.drafts[slot.request.sampler.n_allowed(slot.drafts) :]
 
     def _decode(self, chunks: Sequence[Chunk]) -> None:
         tokens: list[int] = []

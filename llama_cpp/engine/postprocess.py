@@ -42,6 +42,8 @@ class Postprocessor:
         self._shifts = shifts
         self._n_ctx = context.n_ctx_seq
         self._row_sampler = RowSampler(context.n_seq_max)
+        # Where prompts are computed in two pieces, tokens that are forced would cost more.
+        self._forces = not sequences.needs_checkpoints
 
     def commit(self, chunks: Sequence[Chunk]) -> None:
         """Hand out what a batch gave that was decoded."""
@@ -111,10 +113,19 @@ class Postprocessor:
             slot.n_cached += 1
             request.n_accepted += 1
             index += 1
+        if not request.finished and self._forces and not request.measures:
+            self._force(slot, request)
         if drafts:
             assert request.drafting is not None
             request.drafting.learn(len(drafts), request.n_accepted - before)
             self._sequences.reject(slot)
+
+    def _force(self, slot: Slot, request: Request) -> None:
+        """Take the tokens that have to follow; the next step computes them together."""
+        for token in request.sampler.forced():
+            request.sampler.accept(token)
+            if not self._take(slot, request, token, -1):
+                return
 
     def _choose(self, request: Request, index: int) -> int | None:
         """Return the next token, or None if a stopping criterion says so."""
@@ -142,7 +153,7 @@ class Postprocessor:
         if not request.n_generated:
             request.first_token_time = time.monotonic()
         request.n_generated += 1
-        if request.consumer.token(token, logprobs):
+        if request.consumer.token(token, logprobs) or request.sampler.is_complete:
             self._finisher.finish(slot, "stop")
         elif request.n_generated >= request.max_tokens:
             self._finisher.finish(slot, "length")

@@ -158,6 +158,11 @@ class Request:
         return self.tokens[: self.measured_from] if self.prompt_logprobs else self.tokens
 
     @property
+    def measures(self) -> bool:
+        """Whether somebody looks at the logits before each token."""
+        return self.has_hooks or self.logprobs is not None
+
+    @property
     def ids(self) -> list[int]:
         """The tokens without the numbers that stand for images and sounds."""
         return [token for token in self.tokens if token >= 0] if self.media else self.tokens

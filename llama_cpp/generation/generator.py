@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..cache.prompt_cache import PromptCache
-from ..constraints.grammar_sampler import LazyGrammar, grammar_sampler
+from ..constraints.grammar_sampler import LazyGrammar, begun
 from ..engine import Call, Engine, Logprobs, Request
 from ..engine.adapter_spans import spans_of
 from ..errors import InvalidArgumentError
@@ -79,7 +79,7 @@ class Choice:
         if self.lazy_grammar is not None:
             grammar = self.lazy_grammar.after(token)
             if grammar is not None:
-                self.request.sampler.begin_grammar(grammar)
+                self.request.sampler.begin(grammar)
                 self.lazy_grammar = None
         if logprobs is None:
             return self.builder.add(token, None, None)
@@ -142,16 +142,16 @@ class Run:
         wants_logprobs = options.logprobs is not None
         assert isinstance(options.stop, StopStrings)
         builder = TextBuilder(self._pieces, options.stop, wants_logprobs)
-        grammar = lazy = None
+        constraint = lazy = None
         if options.grammar is not None and options.triggers is not None:
             lazy = LazyGrammar(model, options.grammar, options.triggers)
         elif options.grammar is not None:
-            grammar = grammar_sampler(model, options.grammar, options.grammar_prefix)
+            constraint = begun(model, options.grammar, options.grammar_prefix)
         choice = Choice(len(self.choices), prompt, text, builder, lazy)
         max_tokens = options.max_tokens
         choice.request = Request(
             prompt,
-            token_sampler(params, model, grammar=grammar, history=prompt),
+            token_sampler(params, model, constraint=constraint, history=prompt),
             choice,
             2**31 if max_tokens is None or max_tokens < 0 else max_tokens,
             logprobs=TopLogprobs(model.n_vocab, min(options.logprobs or 0, model.n_vocab))

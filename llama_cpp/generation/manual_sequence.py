@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..constraints.gbnf import LlamaGrammar
-from ..constraints.grammar_sampler import grammar_sampler
+from ..constraints.grammar_sampler import begun
 from ..engine import Engine
 from ..engine.adapter_spans import agreement, continued, spans_of
 from ..engine.slots import shared_prefix
@@ -200,9 +200,9 @@ class ManualSequence:
             history: The tokens before; None takes those of the sequence.
         """
         model = self._context.model
-        rules = None if grammar is None else grammar_sampler(model, grammar)
+        constraint = None if grammar is None else begun(model, grammar)
         tokens = self.tokens if history is None else history
-        return token_sampler(params, model, grammar=rules, history=tokens)
+        return token_sampler(params, model, constraint=constraint, history=tokens)
 
     @property
     def input_ids(self) -> npt.NDArray[np.intc]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+from ..constraints.constraint import Constraint, constraint_of
 from ..constraints.gbnf import LlamaGrammar
 from ..engine.adapter_spans import AdapterSet
 from ..errors import InvalidArgumentError
@@ -44,7 +45,7 @@ class GenerationParams:
     logprobs: int | None = None
     echo: bool = False
     n: int = 1
-    grammar: LlamaGrammar | str | None = None
+    grammar: LlamaGrammar | str | Constraint | None = None
     logits_processor: Any = None
     stopping_criteria: Any = None
     triggers: Triggers | None = None
@@ -75,10 +76,7 @@ class GenerationParams:
         self._set("n", integer("n", self.n, 1, 128))
         self._set("logits_processor", _as_list(self.logits_processor, LogitsProcessorList))
         self._set("stopping_criteria", _as_list(self.stopping_criteria, StoppingCriteriaList))
-        if not isinstance(self.grammar, LlamaGrammar | str | None):
-            raise InvalidArgumentError(
-                f"grammar={self.grammar!r} must be a LlamaGrammar, or rules as a text"
-            )
+        constraint_of(grammar=self.grammar)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -119,7 +117,10 @@ class CompletionParams:
         check_names(options, CompletionOptions.__annotations__)
         return cls(
             sampling_of(options),
-            GenerationParams(**_picked(options, _OF_GENERATION)),
+            GenerationParams(
+                grammar=constraint_of(**_picked(options, _CONSTRAINTS)),
+                **_picked(options, _OF_GENERATION),
+            ),
             suffix=options.get("suffix"),
             model=options.get("model"),
             include_usage=includes_usage(options),
@@ -128,9 +129,9 @@ class CompletionParams:
 
 
 _OF_GENERATION = (
-    "max_tokens", "stop", "logprobs", "echo", "n", "grammar", "logits_processor",
-    "stopping_criteria",
+    "max_tokens", "stop", "logprobs", "echo", "n", "logits_processor", "stopping_criteria",
 )  # fmt: skip
+_CONSTRAINTS = ("grammar", "schema", "regex", "choices", "lark")
 
 
 def sampling_of(options: GenerationOptions) -> SamplingParams:

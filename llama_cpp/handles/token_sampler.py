@@ -12,29 +12,32 @@ from ..errors import GrammarError, InvalidArgumentError, LlamaError
 from ..native.backend import bridge, take_string
 from ..native.generated.bridge import bridge_token_sampler
 from ..validation import native_arguments as checks
+from .sampler import Sampler
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from .context import Context
-    from .sampler import Sampler, SamplerChain
+    from .matcher import Matcher
+    from .sampler import SamplerChain
 
 # NULL that is known to be a context's: a plain None would be looked at more closely at each call.
 _NO_CONTEXT = raw.llama_context_p(0)
 _FLOATS = ctypes.POINTER(ctypes.c_float)
+_WORDS = ctypes.POINTER(ctypes.c_uint32)
 
 
 class TokenSampler:
-    """A chain that chooses, and a grammar that checks what was chosen.
+    """A chain that chooses, and a constraint that checks what was chosen.
 
-    The grammar looks at one token, and at the whole row only when it refuses that one: then it
+    The constraint looks at one token, and at the whole row only when it refuses that one: then it
     masks the row and the chain chooses again, as in llama-server.
 
     Args:
         chain: It must end with a sampler that selects.
         n_vocab: The width of a row.
-        grammar: What the text has to look like.
+        constraint: What the text has to look like: a grammar of the engine, or a matcher.
         n_best: The chain needs only so many of the best tokens: 1 if it is greedy alone, k if it
             begins with top-k, 0 for all.
         biases: Added to the logits first, by token id.
@@ -48,18 +51,18 @@ class TokenSampler:
         self,
         chain: SamplerChain,
         n_vocab: int,
-        grammar: Sampler | None = None,
+        constraint: Sampler | Matcher | None = None,
         n_best: int = 0,
         biases: Mapping[int, float] | None = None,
     ) -> None:
         if not chain.selects:
             raise InvalidArgumentError("the chain must end with a sampler that chooses a token")
         self.chain = chain
-        self.grammar = grammar
+        self.grammar: Sampler | None = None
+        self.matcher: Matcher | None = None
         self._n_vocab = n_vocab
         self._native = bridge_token_sampler(
             chain=chain.pointer,
-            grammar=None if grammar is None else grammar.pointer,
             biases=_bias_array(biases or {}, n_vocab),
             n_biases=len(biases or {}),
             n_best=n_best,
@@ -67,6 +70,8 @@ class TokenSampler:
         )
         self._sample = bridge("bridge_sample")
         self._error = ctypes.c_char_p()
+        if constraint is not None:
+            self.begin(constraint)
 
     def sample(self, context: Context, index: int) -> int:
         """Choose a token for the batch entry ``index`` of the last decode, and accept it.
@@ -101,10 +106,39 @@ class TokenSampler:
             )
         return self._choose(_NO_CONTEXT, 0, row.ctypes.data_as(_FLOATS))
 
-    def begin_grammar(self, grammar: Sampler) -> None:
-        """Have a grammar check the tokens from now on; it is owned."""
-        self.grammar = grammar
-        self._native.grammar = grammar.pointer
+    def begin(self, constraint: Sampler | Matcher) -> None:
+        """Have a constraint check the tokens from now on; it is owned."""
+        if isinstance(constraint, Sampler):
+            self.grammar = constraint
+            self._native.grammar = constraint.pointer
+        else:
+            self.matcher = constraint
+            self._native.asks = True
+
+    def forced(self) -> Sequence[int]:
+        """The tokens that have to follow what was accepted, where the constraint tells."""
+        return () if self.matcher is None else self.matcher.forced()
+
+    def n_allowed(self, tokens: Sequence[int]) -> int:
+        """How many of these tokens may follow, as far as the constraint tells."""
+        return len(tokens) if self.matcher is None else self.matcher.n_allowed(tokens)
+
+    def accept(self, token: int) -> None:
+        """Take a token that was not sampled.
+
+        Raises:
+            GrammarError: The constraint does not allow it.
+        """
+        if self.matcher is not None and not self.matcher.accept(token):
+            raise GrammarError(f"the constraint does not allow token {token} here")
+        if self.grammar is not None:
+            self.grammar.accept(token)
+        self.chain.accept(token)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the constraint allows nothing more."""
+        return self.matcher is not None and self.matcher.is_complete
 
     def close(self) -> None:
         """Free the samplers."""
@@ -121,12 +155,34 @@ class TokenSampler:
             self._release()
         if error:
             raise self._failure(take_string(error))
+        return (
+            token
+            if self.matcher is None
+            else self._agreed(self.matcher, token, context, index, row)
+        )
+
+    def _agreed(self, matcher: Matcher, token: int, context: Any, index: int, row: Any) -> int:
+        """Have the matcher and the chain take a token, or another one where it is refused."""
+        if not matcher.accept(token):
+            error = self._error
+            self._native.mask = ctypes.cast(matcher.mask(), _WORDS)
+            self._acquire()
+            try:
+                token = self._sample(self._native, context, index, row, error)
+            finally:
+                self._release()
+                self._native.mask = None
+            if error:
+                raise self._failure(take_string(error))
+            if not matcher.accept(token):
+                raise GrammarError(f"the constraint allows token {token} here, and refuses it")
+        self.chain.accept(token)
         return token
 
     def _failure(self, message: str) -> LlamaError:
         if message.startswith("the last decode"):
             return InvalidArgumentError(message)
-        kind = LlamaError if self.grammar is None else GrammarError
+        kind = LlamaError if self.grammar is None and self.matcher is None else GrammarError
         return kind(f"no token can be sampled: {message}")
 
     def _acquire(self) -> None:
@@ -190,7 +246,23 @@ class RowSampler:
             for i, sampler in enumerate(samplers):
                 if self._errors[i] is not None:
                     tokens[i] = sampler._failure(self._take_error(i))
+        for i, sampler in enumerate(samplers):
+            if sampler.matcher is not None and self._tokens[i] >= 0:
+                tokens[i] = self._agreed(sampler, context, indices[i], self._tokens[i])
         return tokens
+
+    @staticmethod
+    def _agreed(
+        sampler: TokenSampler, context: Context, index: int, token: int
+    ) -> int | LlamaError:
+        assert sampler.matcher is not None
+        pointer = context.acquire()
+        try:
+            return sampler._agreed(sampler.matcher, token, pointer, index, None)
+        except LlamaError as error:
+            return error
+        finally:
+            context.release()
 
     def _take_error(self, index: int) -> str:
         # Reading an entry of the array copies its text; its address is what is to be freed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 from array import array
 from collections.abc import Iterable
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 
 from .. import llama_cpp as raw
 from ..errors import ContextWindowError, InvalidArgumentError, TextError
+from ..native.backend import bridge, take_string
 from ..validation import native_arguments as checks
 from .base import Handle
 from .deep_stack import with_stack_for
@@ -223,6 +225,30 @@ class Vocab(Handle):
         raise TextError(
             f"a text of {len(encoded)} bytes gives more tokens than an int32 counts: split it"
         )
+
+    def pieces(self, *, special: bool = False) -> list[bytes]:
+        """The bytes that every token stands for, by id.
+
+        Args:
+            special: Render special tokens too; otherwise they give ``b""``.
+
+        Raises:
+            InvalidArgumentError: The model has no tokenizer.
+        """
+        if self.type == raw.LLAMA_VOCAB_TYPE_NONE:
+            raise InvalidArgumentError("the model has no tokenizer")
+        lengths = (ctypes.c_int32 * self.n_tokens)()
+        size, needed = 0, 16 * self.n_tokens
+        error = ctypes.c_char_p()
+        while size < needed:
+            size = needed
+            text = ctypes.create_string_buffer(size)
+            needed = self.call(bridge("bridge_pieces"), special, text, size, lengths, error)
+            if error:
+                raise TextError(take_string(error))
+        whole = memoryview(text)
+        ends = itertools.accumulate(lengths)
+        return [bytes(whole[end - n : end]) for n, end in zip(lengths, ends, strict=True)]
 
     def token_to_piece(self, token: int, *, lstrip: int = 0, special: bool = False) -> bytes:
         """The bytes that one token stands for.

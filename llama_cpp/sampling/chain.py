@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..handles import Model, Sampler, SamplerChain, samplers
+from ..handles.matcher import Matcher
 from ..handles.token_sampler import TokenSampler
 from .params import SamplingParams
 
@@ -21,7 +22,7 @@ def token_sampler(
     params: SamplingParams,
     model: Model,
     *,
-    grammar: Sampler | None = None,
+    constraint: Sampler | Matcher | None = None,
     history: Sequence[int] = (),
 ) -> TokenSampler:
     """Build what chooses the tokens of one request.
@@ -31,7 +32,7 @@ def token_sampler(
     Args:
         params: How to choose.
         model: Whose tokens they are.
-        grammar: What the text has to look like; it is owned from now on.
+        constraint: What the text has to look like; it is owned from now on.
         history: The tokens so far, which penalties look back at.
 
     Raises:
@@ -65,7 +66,7 @@ def token_sampler(
         tokens = [token for token in history if token >= 0]
         for token in tokens[-_reach(params) :] if _reach(params) else tokens:
             chain.accept(token)
-    return TokenSampler(chain, model.n_vocab, grammar, n_best, biases)
+    return TokenSampler(chain, model.n_vocab, constraint, n_best, biases)
 
 
 class EndTokens(dict[int, bool]):

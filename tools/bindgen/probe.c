@@ -870,5 +870,7 @@ int main(void) {
     MEMBER(bridge_token_sampler, struct bridge_token_sampler, n_biases);
     MEMBER(bridge_token_sampler, struct bridge_token_sampler, n_best);
     MEMBER(bridge_token_sampler, struct bridge_token_sampler, n_vocab);
+    MEMBER(bridge_token_sampler, struct bridge_token_sampler, mask);
+    MEMBER(bridge_token_sampler, struct bridge_token_sampler, asks);
     return 0;
 }

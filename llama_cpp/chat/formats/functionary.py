@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...constraints.gbnf import LlamaGrammar
 from ...constraints.json_schema.converter import json_schema_to_gbnf
 from ...generation.params import GenerationParams
 from ...handles import Vocab
@@ -151,10 +152,10 @@ class FunctionaryConversation:
         rules: list[str] = []
         text = json.dumps(dialect.to_user) + " "
         if form.schema is not None:
-            reply = json_schema_to_gbnf(json.dumps(form.schema), allow_unsupported=True)
+            reply = json_schema_to_gbnf(form.schema, allow_unsupported=True)
             rules += _prefixed(reply, "reply-")
             text += "reply-root"
-        elif form.grammar is not None:
+        elif isinstance(form.grammar, LlamaGrammar | str):
             own = form.grammar if isinstance(form.grammar, str) else form.grammar.rules
             rules += _prefixed(own, "reply-")
             text += "reply-root"

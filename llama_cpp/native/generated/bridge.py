@@ -15,6 +15,7 @@ from ctypes import (
     c_float,
     c_int,
     c_int32,
+    c_int64,
     c_size_t,
     c_uint32,
     c_void_p,
@@ -52,6 +53,7 @@ bridge_token_sampler_p = POINTER(bridge_token_sampler)
 _c_char_p_p = POINTER(c_char_p)
 _c_float_p = POINTER(c_float)
 _c_int32_p = POINTER(c_int32)
+_c_uint32_p = POINTER(c_uint32)
 
 bridge_last_words = CFUNCTYPE(None, c_char_p)
 bridge_log_listener = CFUNCTYPE(c_bool, c_char_p, c_void_p)
@@ -63,6 +65,8 @@ bridge_token_sampler._fields_ = [
     ("n_biases", c_int32),
     ("n_best", c_int32),
     ("n_vocab", c_int32),
+    ("mask", _c_uint32_p),
+    ("asks", c_bool),
 ]
 
 _nullable_ggml_threadpool_t = Nullable(ggml_threadpool_t)
@@ -184,65 +188,70 @@ SIGNATURES: dict[str, Signature] = {
         ),
         "struct llama_sampler * bridge_sampler_init_grammar(const struct llama_vocab * vocab, const char * grammar, const char * root, bool lazy, const char ** trigger_patterns, size_t n_trigger_patterns, const llama_token * trigger_tokens, size_t n_trigger_tokens, char ** error)  [bridge.h:107]",
     ),
+    "bridge_pieces": (
+        c_int64,
+        (llama_vocab_p, c_bool, c_char_p, c_int64, _c_int32_p, _c_char_p_p),
+        "int64_t bridge_pieces(const struct llama_vocab * vocab, bool special, char * text, int64_t size, int32_t * lengths, char ** error)  [bridge.h:114]",
+    ),
     "bridge_sample": (
         c_int32,
         (bridge_token_sampler_p, _nullable_llama_context_p, c_int32, _c_float_p, _c_char_p_p),
-        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:128]",
+        "llama_token bridge_sample(const struct bridge_token_sampler * sampler, struct llama_context * ctx, int32_t idx, const float * logits, char ** error)  [bridge.h:137]",
     ),
     "bridge_sample_rows": (
         c_int32,
         (bridge_token_sampler_p, llama_context_p, _c_int32_p, c_int32, _c_int32_p, _c_char_p_p),
-        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:134]",
+        "int32_t bridge_sample_rows(const struct bridge_token_sampler * samplers, struct llama_context * ctx, const int32_t * idx, int32_t n, llama_token * tokens, char ** errors)  [bridge.h:143]",
     ),
     "bridge_top_logprobs": (
         c_float,
         (_c_float_p, c_int32, c_int32, c_int32, _c_int32_p, _c_float_p),
-        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:139]",
+        "float bridge_top_logprobs(const float * logits, int32_t n_vocab, llama_token token, int32_t n_top, llama_token * ids, float * logprobs)  [bridge.h:148]",
     ),
     "bridge_chat_templates_limit_time": (
         None,
         (c_double,),
-        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:148]",
+        "void bridge_chat_templates_limit_time(double seconds)  [bridge.h:157]",
     ),
     "bridge_chat_templates_init": (
         bridge_chat_templates_p,
         (c_char_p, c_char_p, c_char_p, _c_char_p_p),
-        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:152]",
+        "struct bridge_chat_templates * bridge_chat_templates_init(const char * source, const char * bos, const char * eos, char ** error)  [bridge.h:161]",
     ),
     "bridge_chat_templates_free": (
         None,
         (bridge_chat_templates_p,),
-        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:155]",
+        "void bridge_chat_templates_free(struct bridge_chat_templates * templates)  [bridge.h:164]",
     ),
     "bridge_chat_templates_describe": (
         None,
         (bridge_chat_templates_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:158]",
+        "void bridge_chat_templates_describe(const struct bridge_chat_templates * templates, char ** description, char ** error)  [bridge.h:167]",
     ),
     "bridge_chat_templates_apply": (
         None,
         (bridge_chat_templates_p, c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:168]",
+        "void bridge_chat_templates_apply(const struct bridge_chat_templates * templates, const char * request, char ** result, char ** error)  [bridge.h:177]",
     ),
     "bridge_chat_parser_init": (
         bridge_chat_parser_p,
         (c_char_p, _c_char_p_p),
-        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:178]",
+        "struct bridge_chat_parser * bridge_chat_parser_init(const char * params, char ** error)  [bridge.h:187]",
     ),
     "bridge_chat_parser_free": (
         None,
         (bridge_chat_parser_p,),
-        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:180]",
+        "void bridge_chat_parser_free(struct bridge_chat_parser * parser)  [bridge.h:189]",
     ),
     "bridge_chat_parser_parse": (
         None,
         (bridge_chat_parser_p, c_char_p, c_size_t, c_bool, _c_char_p_p, _c_char_p_p),
-        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:184]",
+        "void bridge_chat_parser_parse(const struct bridge_chat_parser * parser, const char * reply, size_t reply_size, bool is_partial, char ** message, char ** error)  [bridge.h:193]",
     ),
     "bridge_json_schemas_to_gbnf": (
         None,
         (c_char_p, _c_char_p_p, _c_char_p_p),
-        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:190]",
+        "void bridge_json_schemas_to_gbnf(const char * schemas, char ** result, char ** error)  [bridge.h:199]",
     ),
 }
 

@@ -17,6 +17,8 @@ class bridge_token_sampler(Structure):
     n_biases: int
     n_best: int
     n_vocab: int
+    mask: Any
+    asks: bool
 
 class bridge_chat_templates_p(Pointer): ...
 class bridge_chat_parser_p(Pointer): ...
@@ -74,6 +76,14 @@ def bridge_sampler_init_grammar(
     n_trigger_tokens: int,
     error: Any,
 ) -> llama_sampler_p | None: ...
+def bridge_pieces(
+    vocab: llama_vocab_p | llama_model_p,
+    special: bool,
+    text: Any,
+    size: int,
+    lengths: Any,
+    error: Any,
+) -> int: ...
 def bridge_sample(
     sampler: Any, ctx: llama_context_p | None, idx: int, logits: Any, error: Any
 ) -> int: ...
@@ -130,6 +140,7 @@ __all__ = [
     "bridge_memory_breakdown",
     "bridge_memory_estimate",
     "bridge_model_save",
+    "bridge_pieces",
     "bridge_quantize",
     "bridge_sample",
     "bridge_sample_rows",

@@ -1,0 +1,198 @@
+"""Constraints by llguidance: JSON schemas, regular expressions and Lark grammars as token masks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+from ..errors import GrammarError
+from ..handles import Model, Vocab
+from .spelling import spelled
+
+if TYPE_CHECKING:
+    import llguidance
+    from llguidance._lib import JsonCompileOptions
+
+_log = logging.getLogger("llama_cpp")
+
+# As json.dumps writes: what is fixed need not be sampled, and models have seen most of this.
+_JSON_STYLE: JsonCompileOptions = {
+    "item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False,
+}  # fmt: skip
+_MESSAGE_MAX = 500
+
+
+def is_installed() -> bool:
+    """Whether llguidance is there."""
+    try:
+        import llguidance  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def json_schema(schema: str, *, strict: bool = False) -> GuidedText:
+    """JSON that a schema allows; see ``constraint.json_schema``."""
+    from llguidance import LLMatcher
+
+    try:
+        options: JsonCompileOptions = {**_JSON_STYLE, "lenient": not strict}
+        grammar = LLMatcher.grammar_from_json_schema(schema, overrides=options)
+    except ValueError as error:
+        raise GrammarError(f"the JSON schema is none: {_shortened(str(error))}") from None
+    return GuidedText(grammar)
+
+
+def regex(pattern: str) -> GuidedText:
+    """What a regular expression matches as a whole."""
+    from llguidance import LLMatcher
+
+    return GuidedText(LLMatcher.grammar_from_regex(pattern))
+
+
+def lark(grammar: str) -> GuidedText:
+    """What a grammar in Lark's syntax derives."""
+    from llguidance import LLMatcher
+
+    return GuidedText(LLMatcher.grammar_from_lark(grammar))
+
+
+class GuidedText:
+    """What a text has to look like, compiled once for each model.
+
+    Args:
+        grammar: llguidance's own form of a grammar, of ``LLMatcher.grammar_from_*``.
+
+    Raises:
+        GrammarError: It does not compile.
+    """
+
+    def __init__(self, grammar: str) -> None:
+        import llguidance
+
+        self._grammar = grammar
+        self._compiled: WeakKeyDictionary[Model, llguidance.LLMatcher] = WeakKeyDictionary()
+        is_error, messages = llguidance.LLMatcher.validate_grammar_with_warnings(grammar)
+        if is_error:
+            raise GrammarError(_shortened(messages[0]))
+        for message in messages:
+            _log.warning("%s", _shortened(message))
+
+    def begin(self, model: Model) -> GuidanceMatcher:
+        """Return the state before the first token of a text.
+
+        Raises:
+            GrammarError: It does not compile.
+        """
+        import llguidance
+
+        tokenizer = _tokenizers.of(model)
+        compiled = self._compiled.get(model)
+        if compiled is None:
+            compiled = llguidance.LLMatcher(tokenizer, self._grammar, log_level=0)
+            if compiled.is_error():
+                raise GrammarError(_shortened(compiled.get_error()))
+            self._compiled[model] = compiled
+        return GuidanceMatcher(compiled.deep_copy(), model.vocab)
+
+
+class GuidanceMatcher:
+    """The state of a constraint in one text: see ``Matcher``."""
+
+    def __init__(self, matcher: llguidance.LLMatcher, vocab: Vocab) -> None:
+        import numpy as np
+
+        self._matcher = matcher
+        self._mask = np.zeros(-(-vocab.n_tokens // 32), np.uint32)
+
+    def accept(self, token: int) -> bool:
+        """Take a token; False, and nothing has changed, if it is not allowed here."""
+        return bool(self._matcher.try_consume_tokens([token]))
+
+    def mask(self) -> int:
+        """The address of a bit for each token that is allowed.
+
+        Raises:
+            GrammarError: llguidance gave up, because the grammar became too complex.
+        """
+        address: int = self._mask.ctypes.data
+        self._matcher.unsafe_compute_mask_ptr(address, self._mask.nbytes)
+        if self._matcher.is_error():
+            raise GrammarError(_shortened(self._matcher.get_error()))
+        return address
+
+    def n_allowed(self, tokens: Sequence[int]) -> int:
+        """How many of these tokens may follow."""
+        return self._matcher.validate_tokens(list(tokens))
+
+    def forced(self) -> Sequence[int]:
+        """The tokens that have to follow."""
+        return self._matcher.compute_ff_tokens()
+
+    def roll_back(self, n_tokens: int) -> None:
+        """Forget the last tokens."""
+        self._matcher.rollback(n_tokens)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing can follow but the end."""
+        return self._matcher.is_stopped()
+
+    @property
+    def may_end(self) -> bool:
+        """Whether the text may end here."""
+        return self._matcher.is_accepting()
+
+
+class _TokenizerSource:
+    """What llguidance asks of a tokenizer (its ``TokenizerWrapper``)."""
+
+    is_tokenizer_wrapper = True
+
+    def __init__(self, vocab: Vocab) -> None:
+        self._vocab = vocab
+        self.bos_token_id = None if vocab.bos < 0 else vocab.bos
+        self.eos_token_id = vocab.eos if vocab.eos >= 0 else min(vocab.eog_tokens, default=0)
+        self.special_token_ids = [
+            token for token in range(vocab.n_tokens) if vocab.is_control(token)
+        ]
+
+    @cached_property
+    def tokens(self) -> Sequence[bytes]:
+        return self._vocab.pieces(special=True)
+
+    def __call__(self, text: bytes | str) -> list[int]:
+        return spelled(self._vocab, text if isinstance(text, str) else text.decode())
+
+
+class _Tokenizers:
+    """Those of the models that are open."""
+
+    def __init__(self) -> None:
+        self._by_model: WeakKeyDictionary[Model, Any] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def of(self, model: Model) -> Any:
+        import llguidance
+
+        with self._lock:
+            found = self._by_model.get(model)
+            if found is None:
+                source = _TokenizerSource(model.vocab)
+                ends = sorted(model.vocab.eog_tokens) or [source.eos_token_id]
+                found = llguidance.LLTokenizer(cast("Any", source), model.n_vocab, eos_token=ends)
+                self._by_model[model] = found
+            return found
+
+
+_tokenizers = _Tokenizers()
+
+
+def _shortened(message: str) -> str:
+    """A message of llguidance without the dump of the grammar that may follow."""
+    line = message.strip().split("\n<state>")[0]
+    return line if len(line) <= _MESSAGE_MAX else line[:_MESSAGE_MAX] + "..."
