@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ _log = logging.getLogger("llama_cpp")
 _JSON_STYLE: JsonCompileOptions = {
     "item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False,
 }  # fmt: skip
+_ASCII_CLASSES = "d"
 _MESSAGE_MAX = 500
 
 
@@ -35,6 +37,7 @@ def is_installed() -> bool:
     return True
 
 
+@functools.lru_cache(maxsize=64)
 def json_schema(schema: str, *, strict: bool = False) -> GuidedText:
     """JSON that a schema allows; see ``constraint.json_schema``."""
     from llguidance import LLMatcher
@@ -49,11 +52,12 @@ def json_schema(schema: str, *, strict: bool = False) -> GuidedText:
 
 def regex(pattern: str) -> GuidedText:
     """What a regular expression matches as a whole."""
-    from llguidance import LLMatcher
+    from llguidance import regex_to_lark
 
-    return GuidedText(LLMatcher.grammar_from_regex(pattern))
+    return lark(f"start: /{regex_to_lark(pattern, _ASCII_CLASSES)}/")
 
 
+@functools.lru_cache(maxsize=64)
 def lark(grammar: str) -> GuidedText:
     """What a grammar in Lark's syntax derives."""
     from llguidance import LLMatcher
