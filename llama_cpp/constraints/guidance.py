@@ -25,6 +25,7 @@ _JSON_STYLE: JsonCompileOptions = {
     "item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False,
 }  # fmt: skip
 _ASCII_CLASSES = "d"
+_WORTH_SPELLING = 3
 _MESSAGE_MAX = 500
 
 
@@ -135,6 +136,9 @@ class GuidanceMatcher:
 
     def forced(self) -> Sequence[int]:
         """The tokens that have to follow."""
+        # A byte or two seldom make a token: what comes next may be in it.
+        if len(self._matcher.compute_ff_bytes()) < _WORTH_SPELLING:
+            return ()
         return self._matcher.compute_ff_tokens()
 
     def roll_back(self, n_tokens: int) -> None:

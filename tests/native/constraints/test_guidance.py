@@ -14,6 +14,7 @@ from llama_kit import PROMPT, complete, open_llama
 from zoo import Zoo
 
 from llama_cpp.constraints import constraint as constraints
+from llama_cpp.constraints import guidance
 from llama_cpp.errors import GrammarError, InvalidArgumentError
 from llama_cpp.llama import Llama
 
@@ -179,14 +180,14 @@ def test_chats_take_them_too(llm: Llama) -> None:
         ({"choices": ["left", "right"]}, "left|right"),
         ({"response_format": {"type": "json_object", "schema": {"enum": [1, "a"]}}}, '1|"a"'),
     ):
-        answer: Any = llm.create_chat_completion(messages, **options, **HOT)  # type: ignore[arg-type]
+        answer: Any = llm.create_chat_completion(messages, **options, **HOT)
         assert re.fullmatch(pattern, answer["choices"][0]["message"]["content"], re.ASCII)
 
 
 class TestWithoutLlguidance:
     @pytest.fixture(autouse=True)
     def hidden(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr(constraints.guidance, "is_installed", lambda: False)
+        monkeypatch.setattr(guidance, "is_installed", lambda: False)
         constraints.is_guided.cache_clear()
         yield
         constraints.is_guided.cache_clear()
