@@ -42,6 +42,9 @@ def generating(llama: Llama, body: Generating) -> dict[str, Any]:
         arguments["lora"] = body.lora
     if body.grammar:
         arguments["grammar"] = body.grammar
+    for name in ("regex", "choices", "lark"):
+        if (value := getattr(body, name)) is not None:
+            arguments[name] = value
     if body.stream_options is not None:
         arguments["stream_options"] = {"include_usage": bool(body.stream_options.include_usage)}
     if body.logit_bias:
@@ -80,6 +83,7 @@ def completing(llama: Llama, body: CreateCompletionRequest) -> dict[str, Any]:
         "max_tokens": 16 if body.max_tokens is None else body.max_tokens,
         "echo": bool(body.echo),
         "logprobs": body.logprobs,
+        "schema": body.json_schema,
     }
 
 
@@ -99,6 +103,10 @@ def chatting(llama: Llama, body: CreateChatCompletionRequest) -> dict[str, Any]:
         "messages": body.messages,
         "max_tokens": asked,
     }
+    if body.json_schema is not None:
+        if body.response_format is not None:
+            raise InvalidArgumentError("give a json_schema or a response_format, not both")
+        arguments["response_format"] = {"type": "json_object", "schema": body.json_schema}
     if body.reasoning_effort is not None and body.enable_thinking is None:
         arguments["enable_thinking"] = body.reasoning_effort != "none"
         kwargs = {"reasoning_effort": body.reasoning_effort}

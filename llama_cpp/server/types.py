@@ -124,6 +124,10 @@ class Generating(Sampling):
     n: Annotated[int, Field(ge=1, le=128)] | None = 1
     user: str | None = None
     grammar: str | None = Field(None, description="GBNF that the text has to follow.")
+    json_schema: dict[str, Any] | None = Field(None, description="The schema of a text in JSON.")
+    regex: str | None = Field(None, description="A regular expression that the text matches.")
+    choices: list[str] | None = Field(None, description="The texts that it may be.")
+    lark: str | None = Field(None, description="A grammar in llguidance's variant of Lark.")
 
 
 class CreateCompletionRequest(Generating):
