@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import GrammarError
+from ..handles.sampler_kinds import check_grammar
 from . import guidance
 
 _EXPRESSION_MAX = 1 << 20
@@ -63,7 +64,12 @@ def as_regex(rules: str, root: str = "root") -> str | None:
 
 @functools.lru_cache(maxsize=64)
 def guided(rules: str, root: str = "root") -> guidance.GuidedText | None:
-    """Return what llguidance makes of a grammar, or None if that cannot be had."""
+    """Return what llguidance makes of a grammar, or None if that cannot be had.
+
+    Raises:
+        GrammarError: The rules do not parse.
+    """
+    check_grammar(rules, root)
     expression = as_regex(rules, root)
     if not expression or not guidance.is_installed():
         return None
