@@ -13,7 +13,7 @@ from .compat.names import lookup as _lookup
 # Its containers say Any, because a recursive alias cannot be resolved outside of this module.
 JsonType: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
-_FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "function_call"]
+_FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "function_call", "timeout"]
 
 
 class EmbeddingUsage(TypedDict):
@@ -86,7 +86,7 @@ class CompletionChoice(TypedDict):
     text: str
     index: int
     logprobs: CompletionLogprobs | None
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Literal["stop", "length", "timeout"] | None
 
 
 class PromptTokensDetails(TypedDict):

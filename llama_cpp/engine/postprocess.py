@@ -56,6 +56,8 @@ class Postprocessor:
             index += count
             n_drafts = len(slot.drafts)
             slot.n_cached += count - n_drafts
+            if not request.n_generated:
+                request.reach(slot.n_cached)
             try:
                 if request.prompt_logprobs and not request.n_measured:
                     # Nothing comes before the first token, so nothing predicts it.

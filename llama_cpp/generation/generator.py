@@ -161,6 +161,7 @@ class Run:
             processor=options.logits_processor,
             stopping=options.stopping_criteria,
             spans=None if options.adapters is None else spans_of(prompt, options.adapters),
+            terms=options.service.terms,
         )
         self.choices.append(choice)
 

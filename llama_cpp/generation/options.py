@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeAlias, TypedDict, Union
 
 from ..constraints.constraint import Constraint
@@ -15,7 +16,24 @@ LogitsProcessors: TypeAlias = Union[LogitsProcessor, list[LogitsProcessor], None
 StoppingCriterias: TypeAlias = Union[StoppingCriteria, list[StoppingCriteria], None]  # noqa: UP007
 
 
-class GenerationExtras(TypedDict, total=False):
+class ServiceOptions(TypedDict, total=False):
+    """Arguments about how a call is served.
+
+    Attributes:
+        timeout: Seconds from the call on, waiting for a sequence included, after which the text
+            ends with what it has, and the finish reason ``"timeout"``.
+        deadline: The same as a point in time: a ``datetime``, or seconds since the epoch, as
+            ``time.time()`` gives them. The earlier one of both counts.
+        priority: Calls of a higher one come first, and take the sequence of a lower one where none
+            is free; that one goes on later, with the same text. 0 where nothing is said.
+    """
+
+    timeout: float | None
+    deadline: float | datetime | None
+    priority: int | None
+
+
+class GenerationExtras(ServiceOptions, total=False):
     """Arguments of completions and chats that llama-cpp-python lacks.
 
     Attributes:
