@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ..engine import FinishReason
 from ..llama_types import CompletionChoice, CompletionLogprobs, CreateCompletionResponse
 from ..sampling.params import SamplingParams
-from .generator import Choice, Generator, Run
+from .generator import Choice, Generator, Progress, Run
 from .params import GenerationParams
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Job:
         sampling: How tokens are chosen.
         params: What the texts have to be.
         echoed: The prompts as text, where they are echoed.
+        include_usage: Whether a last chunk without choices tells the usage.
     """
 
     def __init__(
@@ -35,8 +36,12 @@ class Job:
         sampling: SamplingParams,
         params: GenerationParams,
         echoed: Sequence[str] = (),
+        *,
+        include_usage: bool = False,
     ) -> None:
+        self._include_usage = include_usage
         self._arguments = generator, prompts, sampling, params, echoed
+        self._service = params.service
         self._run: Run | None = None
         self._is_cancelled = False
 
@@ -59,6 +64,16 @@ class Job:
             if self._is_cancelled:
                 self._run.close()
         return self._run
+
+    def _timed(self, chunk: Mapping[str, Any], *, is_last: bool) -> Any:
+        """Add to a chunk, or a whole answer, how long the call took, where that is wanted."""
+        wanted = self._service.timings_per_token or (self._service.timings and is_last)
+        return {**chunk, "timings": self.begin().timings} if wanted else chunk
+
+    def _ends_with(self, finish_reason: str | None) -> bool:
+        """Whether nothing comes after a chunk with this finish reason."""
+        is_told = all(choice.reported for choice in self.begin().choices)
+        return finish_reason is not None and is_told and not self._include_usage
 
 
 class CompletionJob(Job):
@@ -87,9 +102,8 @@ class CompletionJob(Job):
         model_name: str,
         include_usage: bool = False,
     ) -> None:
-        super().__init__(generator, prompts, sampling, params, echoed)
+        super().__init__(generator, prompts, sampling, params, echoed, include_usage=include_usage)
         self._suffix = suffix
-        self._include_usage = include_usage
         self._head: Any = {
             "id": f"cmpl-{uuid.uuid4()}",
             "object": "text_completion",
@@ -117,9 +131,8 @@ class CompletionJob(Job):
                     "finish_reason": choice.request.finish_reason,
                 }
             )
-        return cast(
-            "CreateCompletionResponse", {**self._head, "choices": choices, "usage": run.usage}
-        )
+        whole = {**self._head, "choices": choices, "usage": run.usage}
+        return cast("CreateCompletionResponse", self._timed(whole, is_last=True))
 
     def chunks(self) -> Iterator[CreateCompletionStreamResponse]:
         """Yield the texts in OpenAI's shape as they come."""
@@ -137,6 +150,11 @@ class CompletionJob(Job):
                 if part is None:
                     yield None
                     continue
+                if isinstance(part, Progress):
+                    chunk = self._chunk(part.choice, "", None)
+                    chunk["prompt_progress"] = part.told
+                    yield chunk
+                    continue
                 choice, text, records = part
                 if choice.index not in opened:
                     opened[choice.index] = len(choice.prompt_text)
@@ -150,7 +168,7 @@ class CompletionJob(Job):
                     yield self._chunk(choice, text, logprobs)
             if self._include_usage:
                 last = {**self._head, "choices": [], "usage": run.usage}
-                yield cast("CreateCompletionStreamResponse", last)
+                yield cast("CreateCompletionStreamResponse", self._timed(last, is_last=True))
         finally:
             parts.close()
 
@@ -167,4 +185,6 @@ class CompletionJob(Job):
             "logprobs": logprobs,
             "finish_reason": finish_reason,
         }
-        return cast("CreateCompletionStreamResponse", {**self._head, "choices": [part]})
+        chunk = {**self._head, "choices": [part]}
+        is_last = self._ends_with(finish_reason)
+        return cast("CreateCompletionStreamResponse", self._timed(chunk, is_last=is_last))

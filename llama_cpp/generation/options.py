@@ -26,11 +26,19 @@ class ServiceOptions(TypedDict, total=False):
             ``time.time()`` gives them. The earlier one of both counts.
         priority: Calls of a higher one come first, and take the sequence of a lower one where none
             is free; that one goes on later, with the same text. 0 where nothing is said.
+        timings: Whether the result, or the last chunk of a stream, tells in ``timings`` how long
+            the call took, as llama-server does: see ``llama_types.Timings``.
+        timings_per_token: Whether each chunk of a stream tells that.
+        return_progress: Whether chunks come while the prompt is computed that tell how far it is,
+            in ``prompt_progress``.
     """
 
     timeout: float | None
     deadline: float | datetime | None
     priority: int | None
+    timings: bool | None
+    timings_per_token: bool | None
+    return_progress: bool | None
 
 
 class GenerationExtras(ServiceOptions, total=False):

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..engine.terms import Terms
 from ..errors import InvalidArgumentError
-from ..validation.numbers import integer, number
+from ..validation.numbers import integer, number, truth
 
 PRIORITY_MAX = 2**31 - 1
 
@@ -24,11 +24,17 @@ class ServiceParams:
         priority: Higher ones come first.
         ends_at: When it ends at the latest, by ``time.monotonic``; None: never.
         account: Whose call it is, for a fair share.
+        timings: Whether the result, or the last chunk, tells how long it took.
+        timings_per_token: Whether each chunk does.
+        return_progress: Whether chunks tell how much of the prompt is computed.
     """
 
     priority: int = 0
     ends_at: float | None = None
     account: str = ""
+    timings: bool = False
+    timings_per_token: bool = False
+    return_progress: bool = False
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> ServiceParams:
@@ -38,9 +44,11 @@ class ServiceParams:
             InvalidArgumentError: A value is out of range.
         """
         priority = options.get("priority")
+        reports = {name: options[name] for name in _REPORTS if options.get(name) is not None}
         return cls(
             0 if priority is None else integer("priority", priority, -PRIORITY_MAX, PRIORITY_MAX),
             _end(options.get("timeout"), options.get("deadline")),
+            **{name: truth(name, value) for name, value in reports.items()},  # type: ignore[arg-type]
         )
 
     @property
@@ -55,7 +63,10 @@ class ServiceParams:
             given["priority"] = self.priority
         if self.ends_at is not None:
             given["timeout"] = max(0.0, self.ends_at - time.monotonic())
-        return given
+        return given | {name: True for name in _REPORTS if getattr(self, name)}
+
+
+_REPORTS = ("timings", "timings_per_token", "return_progress")
 
 
 def _end(timeout: object, deadline: object) -> float | None:
