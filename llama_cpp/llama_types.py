@@ -259,6 +259,7 @@ class CreateChatCompletionResponse(TypedDict):
     choices: list[ChatCompletionResponseChoice]
     usage: CompletionUsage
     timings: NotRequired[Timings]
+    trimmed_messages: NotRequired[list[int]]
 
 
 class ChatCompletionMessageToolCallChunkFunction(TypedDict):
@@ -317,6 +318,7 @@ class CreateChatCompletionStreamResponse(TypedDict):
     choices: list[ChatCompletionStreamResponseChoice]
     usage: NotRequired[CompletionUsage | None]
     timings: NotRequired[Timings]
+    trimmed_messages: NotRequired[list[int]]
     prompt_progress: NotRequired[PromptProgress]
 
 

@@ -28,6 +28,7 @@ class ChatCompletionJob(Job):
         model_name: What the results say the model is.
         legacy: Whether calls are told as ``function_call``, OpenAI's older form.
         include_usage: Whether a last chunk without choices tells the usage.
+        trimmed_messages: The places of the messages that were dropped; None: nobody asked.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class ChatCompletionJob(Job):
         *,
         legacy: bool = False,
         include_usage: bool = False,
+        trimmed_messages: Sequence[int] | None = None,
     ) -> None:
         self._conversation = conversation
         params = conversation.options(params)
@@ -48,6 +50,9 @@ class ChatCompletionJob(Job):
             generator, [conversation.prompt], sampling, params, include_usage=include_usage
         )
         self._legacy = legacy
+        self._first: Any = {}
+        if trimmed_messages is not None:
+            self._first = {"trimmed_messages": list(trimmed_messages)}
         self._finish_reasons: list[str] = []
         self._head: Any = {
             "id": f"chatcmpl-{uuid.uuid4()}",
@@ -89,6 +94,7 @@ class ChatCompletionJob(Job):
                 }
             )
         whole = {**self._head, "object": "chat.completion", "choices": choices, "usage": run.usage}
+        whole |= self._first
         return cast("CreateChatCompletionResponse", self._timed(whole, is_last=True))
 
     def chunks(self) -> Iterator[CreateChatCompletionStreamResponse]:
@@ -105,7 +111,10 @@ class ChatCompletionJob(Job):
         readers = {choice.index: ReplyReader(self._conversation.parser()) for choice in run.choices}
         try:
             for choice in run.choices:
-                yield self._chunk(choice, {"role": "assistant", "content": ""})
+                chunk = self._chunk(choice, {"role": "assistant", "content": ""})
+                if choice.index == 0:
+                    chunk.update(self._first)
+                yield chunk
             for part in parts:
                 if part is None:
                     yield None

@@ -12,6 +12,7 @@ from ..errors import (
     ContextWindowError,
     DecodeAbortedError,
     ForkError,
+    InvalidArgumentError,
     LlamaError,
     NoKVSlotError,
 )
@@ -90,6 +91,7 @@ class Engine:
 
         Raises:
             ContextWindowError: A prompt does not fit into the context.
+            InvalidArgumentError: It is to be shifted, and cannot be.
             ClosedError: The engine is closed.
         """
         self._check_usable()
@@ -98,7 +100,13 @@ class Engine:
             if self.n_ctx - n_cells < (1 if request.max_tokens else 0):
                 raise ContextWindowError(
                     f"Requested tokens ({n_cells}) exceed context window of {self.n_ctx}: "
-                    "shorten the prompt, or create the model with a larger n_ctx"
+                    "shorten the prompt, or create the model with a larger n_ctx",
+                    n_tokens=n_cells, n_ctx=self.n_ctx,
+                )  # fmt: skip
+            if request.terms.shifts and (request.media or not self.sequences.can_shift):
+                raise InvalidArgumentError(
+                    'overflow="shift" does not go here: neither the memories of recurrent models '
+                    'nor images and sounds can be shifted; give overflow="error" or "trim"'
                 )
             if request.spans is None:
                 request.spans = spans_of(request.tokens, self.adapters.default)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from ..errors import InvalidArgumentError
 from .adapter_spans import Spans
 from .draft_length import DraftLength
-from .media import MediaPrompt, PlacedMedia
+from .media import MediaPrompt, PlacedMedia, n_cells
 from .terms import Terms
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Request:
                     "the log-probabilities of a prompt with images or sounds cannot be told: do "
                     "not echo it"
                 )
-        self.n_extra = sum(each.media.n_tokens - each.media.n_pos for each in self.media)
+        self.n_extra = n_cells(prompt) - self.n_prompt
         """Cells of the memory that it takes besides one for each position."""
         self.n_generated = 0
         self.submit_time = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias, TypedDict, Union
+from typing import Any, Literal, TypeAlias, TypedDict, Union
 
 from ..constraints.constraint import Constraint
 from ..constraints.gbnf import LlamaGrammar
@@ -31,6 +31,13 @@ class ServiceOptions(TypedDict, total=False):
         timings_per_token: Whether each chunk of a stream tells that.
         return_progress: Whether chunks come while the prompt is computed that tell how far it is,
             in ``prompt_progress``.
+        overflow: What to do where the context is full. ``"error"``: a prompt that does not fit is
+            an error, and a text ends (``"length"``). ``"shift"``: a text goes on without its older
+            half. ``"trim"``, of chats: the oldest turns of the conversation are left out, until
+            it fits together with ``max_tokens`` (half of the context at most; without
+            ``max_tokens`` a quarter of it); ``trimmed_messages`` of the result, or of the first
+            chunk, has the places of the messages that were dropped. Neither system messages nor
+            the last turn are. None: ``context_shift`` of the model counts.
     """
 
     timeout: float | None
@@ -39,6 +46,7 @@ class ServiceOptions(TypedDict, total=False):
     timings: bool | None
     timings_per_token: bool | None
     return_progress: bool | None
+    overflow: Literal["error", "shift", "trim"] | None
 
 
 class GenerationExtras(ServiceOptions, total=False):

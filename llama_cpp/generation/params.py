@@ -108,6 +108,11 @@ class CompletionParams:
     def __post_init__(self) -> None:
         if not isinstance(self.suffix, str | None):
             raise InvalidArgumentError(f"suffix={self.suffix!r} must be a text")
+        if self.generation.service.overflow == "trim":
+            raise InvalidArgumentError(
+                "overflow='trim' drops turns of a conversation, and a completion has none: give "
+                "'error' or 'shift'"
+            )
 
     @classmethod
     def of(cls, options: CompletionOptions) -> CompletionParams:

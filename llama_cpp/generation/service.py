@@ -14,6 +14,7 @@ from ..errors import InvalidArgumentError
 from ..validation.numbers import integer, number, truth
 
 PRIORITY_MAX = 2**31 - 1
+OVERFLOWS = ("error", "shift", "trim")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class ServiceParams:
         priority: Higher ones come first.
         ends_at: When it ends at the latest, by ``time.monotonic``; None: never.
         account: Whose call it is, for a fair share.
+        overflow: What to do where the context is full: "error", "shift" or "trim"; None: what the
+            model is set to.
         timings: Whether the result, or the last chunk, tells how long it took.
         timings_per_token: Whether each chunk does.
         return_progress: Whether chunks tell how much of the prompt is computed.
@@ -32,6 +35,7 @@ class ServiceParams:
     priority: int = 0
     ends_at: float | None = None
     account: str = ""
+    overflow: str | None = None
     timings: bool = False
     timings_per_token: bool = False
     return_progress: bool = False
@@ -43,18 +47,25 @@ class ServiceParams:
         Raises:
             InvalidArgumentError: A value is out of range.
         """
-        priority = options.get("priority")
-        reports = {name: options[name] for name in _REPORTS if options.get(name) is not None}
+        priority, overflow = options.get("priority"), options.get("overflow")
+        if overflow not in (None, *OVERFLOWS):
+            raise InvalidArgumentError(
+                f"overflow={overflow!r} must be one of {', '.join(OVERFLOWS)}"
+            )
         return cls(
             0 if priority is None else integer("priority", priority, -PRIORITY_MAX, PRIORITY_MAX),
             _end(options.get("timeout"), options.get("deadline")),
-            **{name: truth(name, value) for name, value in reports.items()},  # type: ignore[arg-type]
+            overflow=overflow,
+            timings=_flag(options, "timings"),
+            timings_per_token=_flag(options, "timings_per_token"),
+            return_progress=_flag(options, "return_progress"),
         )
 
     @property
     def terms(self) -> Terms:
         """What the engine has to know of it."""
-        return Terms(self.priority, self.ends_at, account=self.account)
+        shifts = None if self.overflow in (None, "trim") else self.overflow == "shift"
+        return Terms(self.priority, self.ends_at, shifts, self.account)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments that say the same, for a handler of the caller's own."""
@@ -63,10 +74,17 @@ class ServiceParams:
             given["priority"] = self.priority
         if self.ends_at is not None:
             given["timeout"] = max(0.0, self.ends_at - time.monotonic())
+        if self.overflow is not None:
+            given["overflow"] = self.overflow
         return given | {name: True for name in _REPORTS if getattr(self, name)}
 
 
 _REPORTS = ("timings", "timings_per_token", "return_progress")
+
+
+def _flag(options: Mapping[str, Any], name: str) -> bool:
+    value = options.get(name)
+    return False if value is None else truth(name, value)
 
 
 def _end(timeout: object, deadline: object) -> float | None:
