@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from ..engine import FinishReason
@@ -56,6 +57,12 @@ class Job:
         """Why texts ended, of those that have."""
         choices = () if self._run is None else self._run.choices
         return [each.request.finish_reason for each in choices if each.request.finish_reason]
+
+    def charge(self, account: str) -> None:
+        """Let an account pay for the call, which has not begun: see ``Shares``."""
+        generator, prompts, sampling, params, echoed = self._arguments
+        params = replace(params, service=replace(params.service, account=account))
+        self._arguments = generator, prompts, sampling, params, echoed
 
     def begin(self) -> Run:
         """Begin the texts, once."""

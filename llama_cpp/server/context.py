@@ -81,7 +81,7 @@ class ServerContext:
             runner = await stack.enter_async_context(self.registry.lease(model))
 
             async def begin() -> ActiveGeneration:
-                running = await runner.start(lambda: call(runner.llama))
+                running = await runner.start(lambda: call(runner.llama), record.account)
                 record.generation = running
                 stack.callback(running.close)
                 return running

@@ -17,6 +17,9 @@ class PolledJob(Protocol):
     def finish_reasons(self) -> list[str]:
         """Why texts ended, of those that have."""
 
+    def charge(self, account: str) -> None:
+        """Let an account pay for the call, which has not begun."""
+
     def begin(self) -> Run:
         """Begin the texts, once."""
 
@@ -194,8 +197,9 @@ class _Pings:
         self._arm()
 
 
-def prepared(call: Callable[[], PolledJob]) -> PolledJob:
+def prepared(call: Callable[[], PolledJob], account: str) -> PolledJob:
     """Make a call and begin it, on a thread: prompts take a while to render and tokenize."""
     job = call()
+    job.charge(account)
     job.begin()
     return job
