@@ -58,10 +58,19 @@ class Job:
         choices = () if self._run is None else self._run.choices
         return [each.request.finish_reason for each in choices if each.request.finish_reason]
 
-    def charge(self, account: str) -> None:
-        """Let an account pay for the call, which has not begun: see ``Shares``."""
+    def charge(self, account: str, max_priority: int | None = None) -> None:
+        """Let an account pay for the call, which has not begun: see ``Shares``.
+
+        Args:
+            account: Whose call it is.
+            max_priority: The highest one that it may have.
+        """
         generator, prompts, sampling, params, echoed = self._arguments
-        params = replace(params, service=replace(params.service, account=account))
+        priority = params.service.priority
+        if max_priority is not None:
+            priority = min(priority, max_priority)
+        service = replace(params.service, account=account, priority=priority)
+        params = replace(params, service=service)
         self._arguments = generator, prompts, sampling, params, echoed
 
     def begin(self) -> Run:

@@ -77,7 +77,8 @@ class Choice:
     @property
     def has_progress(self) -> bool:
         """Whether more of the prompt is computed than was told."""
-        return self.tells_progress and self.request.n_reached > self.n_told
+        known = max(self.n_told, self.request.n_reused)
+        return self.tells_progress and self.request.n_reached > known
 
     def progress(self) -> PromptProgress:
         """Tell how much of the prompt is computed."""

@@ -17,7 +17,7 @@ class PolledJob(Protocol):
     def finish_reasons(self) -> list[str]:
         """Why texts ended, of those that have."""
 
-    def charge(self, account: str) -> None:
+    def charge(self, account: str, max_priority: int | None) -> None:
         """Let an account pay for the call, which has not begun."""
 
     def begin(self) -> Run:
@@ -197,9 +197,8 @@ class _Pings:
         self._arm()
 
 
-def prepared(call: Callable[[], PolledJob], account: str) -> PolledJob:
+def prepared(call: Callable[[], PolledJob]) -> PolledJob:
     """Make a call and begin it, on a thread: prompts take a while to render and tokenize."""
     job = call()
-    job.charge(account)
     job.begin()
     return job

@@ -62,12 +62,11 @@ class ModelRunner:
         """Requests that run or wait."""
         return len(self._running) + self._n_preparing
 
-    async def start(self, call: Callable[[], PolledJob], account: str = "") -> ActiveGeneration:
+    async def start(self, call: Callable[[], PolledJob]) -> ActiveGeneration:
         """Begin a generation.
 
         Args:
             call: Makes the job; it runs on another thread.
-            account: Whose it is, for a fair share.
 
         Raises:
             RequestError: Too many requests wait already.
@@ -75,7 +74,7 @@ class ModelRunner:
         """
         started = time.monotonic()
         async with self._place():
-            job = await self.in_thread(lambda: prepared(call, account), otherwise=self._drop)
+            job = await self.in_thread(lambda: prepared(call), otherwise=self._drop)
             running = ActiveGeneration(self, job, started)
             self._running.add(running)
             self._monitor.begun(self._name, running)

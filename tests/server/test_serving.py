@@ -85,6 +85,18 @@ def test_whose_turn_it_is(narrow: RunningServer) -> None:
     assert order == [4, 3, 0, 1, 2]
 
 
+def test_priorities_have_a_limit() -> None:
+    with serving({"n_parallel": 1}, max_priority=1) as server:
+        body: dict[str, Any] = {"prompt": PROMPT, "max_tokens": 1}
+        assert server.post("/v1/completions", body).status_code == 200
+        engine = engine_of(server)
+        with ThreadPoolExecutor(3) as pool, engine.exclusive():
+            for number, priority in enumerate((-5, 1, 9), 1):
+                pool.submit(server.post, "/v1/completions", {**body, "priority": priority})
+                wait_for(engine, number)
+            assert [request.terms.priority for request in engine._waiting] == [1, 1, -5]
+
+
 def test_a_conversation_is_trimmed_where_that_is_asked_for(narrow: RunningServer) -> None:
     messages = [{"role": "system", "content": "Be brief."}, *LONG, *CHAT]
     body = {"messages": messages, "max_tokens": 5}
