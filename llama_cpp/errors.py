@@ -48,6 +48,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
     "BatchError",
@@ -163,7 +164,26 @@ class MediaError(InvalidArgumentError):
 
 
 class ContextWindowError(InvalidArgumentError):
-    """A prompt is longer than the context window."""
+    """A prompt is longer than the context window.
+
+    Attributes:
+        n_tokens: How many tokens it takes; how many at least, of a text that was too long to be
+            tokenized; None where nobody has counted.
+        n_ctx: How many there is room for.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        native_log: Sequence[str] = (),
+        n_tokens: int | None = None,
+        n_ctx: int | None = None,
+    ) -> None:
+        super().__init__(message, native_log)
+        self.n_tokens, self.n_ctx = n_tokens, n_ctx
+
+    def __reduce__(self) -> tuple[type[LlamaError], tuple[Any, ...]]:
+        return type(self), (self.message, self.native_log, self.n_tokens, self.n_ctx)
 
 
 class PointerTypeError(LlamaError, TypeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStre
 from ..models.adapters import ModelAdapters
 from ..sampling.defaults import SamplingDefaults
 from .completion import ChatCompletionJob
+from .conversation import Conversation
 from .formats.handlers import RenderingHandler, get_chat_completion_handler, handler_arguments
 from .messages import checked_messages
 from .options import ChatOptions, Messages
+from .overflow import room_for, trimmed
 from .params import ChatParams
 from .render import Renderer
 from .special_text import SpecialTexts
@@ -127,13 +129,19 @@ class Chats:
         form = params.reply_form()
         if renderer is None:
             renderer = self.renderer(has_tools=bool(form.tools))
-        conversation = renderer.render(
-            self._vocab,
-            checked_messages(messages, renderer.roles),
-            form,
-            params.template_options(thinks_by_default=renderer.thinks_by_default),
-            None if params.parse_special else self._special_texts,
-        )
+        checked = checked_messages(messages, renderer.roles)
+        options = params.template_options(thinks_by_default=renderer.thinks_by_default)
+        special_texts = None if params.parse_special else self._special_texts
+
+        def render(messages: Sequence[Mapping[str, Any]]) -> Conversation:
+            return renderer.render(self._vocab, messages, form, options, special_texts)
+
+        dropped: Sequence[int] | None = None
+        if params.generation.service.overflow == "trim":
+            room = room_for(params.generation.max_tokens, self._generator.engine.n_ctx)
+            conversation, dropped = trimmed(checked, render, room)
+        else:
+            conversation = render(checked)
         return ChatCompletionJob(
             self._generator,
             conversation,
@@ -142,6 +150,7 @@ class Chats:
             self._model_name if params.model is None else params.model,
             legacy=params.is_legacy,
             include_usage=params.include_usage,
+            trimmed_messages=dropped,
         )
 
     def handled(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ..generation.completion import Job
-from ..generation.generator import Choice, Generator, Run
+from ..generation.generator import Choice, Generator, Progress, Run
 from ..generation.params import GenerationParams
 from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 from ..sampling.params import SamplingParams
@@ -28,6 +28,7 @@ class ChatCompletionJob(Job):
         model_name: What the results say the model is.
         legacy: Whether calls are told as ``function_call``, OpenAI's older form.
         include_usage: Whether a last chunk without choices tells the usage.
+        trimmed_messages: The places of the messages that were dropped; None: nobody asked.
     """
 
     def __init__(
@@ -40,14 +41,19 @@ class ChatCompletionJob(Job):
         *,
         legacy: bool = False,
         include_usage: bool = False,
+        trimmed_messages: Sequence[int] | None = None,
     ) -> None:
         self._conversation = conversation
         params = conversation.options(params)
         self._wants_logprobs = params.logprobs is not None
-        super().__init__(generator, [conversation.prompt], sampling, params)
+        super().__init__(
+            generator, [conversation.prompt], sampling, params, include_usage=include_usage
+        )
         self._legacy = legacy
+        self._first: Any = {}
+        if trimmed_messages is not None:
+            self._first = {"trimmed_messages": list(trimmed_messages)}
         self._finish_reasons: list[str] = []
-        self._include_usage = include_usage
         self._head: Any = {
             "id": f"chatcmpl-{uuid.uuid4()}",
             "created": int(time.time()),
@@ -88,7 +94,8 @@ class ChatCompletionJob(Job):
                 }
             )
         whole = {**self._head, "object": "chat.completion", "choices": choices, "usage": run.usage}
-        return cast("CreateChatCompletionResponse", whole)
+        whole |= self._first
+        return cast("CreateChatCompletionResponse", self._timed(whole, is_last=True))
 
     def chunks(self) -> Iterator[CreateChatCompletionStreamResponse]:
         """Yield the replies in OpenAI's shape as they come."""
@@ -104,10 +111,18 @@ class ChatCompletionJob(Job):
         readers = {choice.index: ReplyReader(self._conversation.parser()) for choice in run.choices}
         try:
             for choice in run.choices:
-                yield self._chunk(choice, {"role": "assistant", "content": ""})
+                chunk = self._chunk(choice, {"role": "assistant", "content": ""})
+                if choice.index == 0:
+                    chunk.update(self._first)
+                yield chunk
             for part in parts:
                 if part is None:
                     yield None
+                    continue
+                if isinstance(part, Progress):
+                    chunk = self._chunk(part.choice, {})
+                    chunk["prompt_progress"] = part.told
+                    yield chunk
                     continue
                 choice, text, records = part
                 reader, logprobs = readers[choice.index], self._logprobs(run, records)
@@ -125,7 +140,8 @@ class ChatCompletionJob(Job):
                     yield self._chunk(choice, {}, finish_reason=reason)
             if self._include_usage:
                 last = {**self._head, "object": "chat.completion.chunk", "choices": []}
-                yield cast("CreateChatCompletionStreamResponse", {**last, "usage": run.usage})
+                last = self._timed({**last, "usage": run.usage}, is_last=True)
+                yield cast("CreateChatCompletionStreamResponse", last)
         finally:
             parts.close()
             for reader in readers.values():
@@ -158,6 +174,7 @@ class ChatCompletionJob(Job):
             "finish_reason": finish_reason,
         }
         chunk = {**self._head, "object": "chat.completion.chunk", "choices": [part]}
+        chunk = self._timed(chunk, is_last=self._ends_with(finish_reason))
         return cast("CreateChatCompletionStreamResponse", chunk)
 
 

@@ -10,6 +10,7 @@ from ..constraints.constraint import Constraint, constraint_of
 from ..constraints.gbnf import LlamaGrammar
 from ..errors import InvalidArgumentError
 from ..generation.params import GenerationParams, includes_usage, sampling_of
+from ..generation.service import ServiceParams
 from ..sampling.options import check_names
 from ..sampling.params import SamplingParams
 from .messages import ReplyForm, reply_form
@@ -92,6 +93,7 @@ class ChatParams:
                 (options.get("top_logprobs") or 0) if options.get("logprobs") else None,
                 n=options.get("n", 1),
                 logits_processor=options.get("logits_processor"),
+                service=ServiceParams.of(options),
             ),
             functions=options.get("functions"),
             function_call=options.get("function_call"),

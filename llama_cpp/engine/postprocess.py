@@ -56,6 +56,8 @@ class Postprocessor:
             index += count
             n_drafts = len(slot.drafts)
             slot.n_cached += count - n_drafts
+            if not request.n_generated:
+                request.reach(slot.n_cached)
             try:
                 if request.prompt_logprobs and not request.n_measured:
                     # Nothing comes before the first token, so nothing predicts it.
@@ -158,7 +160,8 @@ class Postprocessor:
         elif request.n_generated >= request.max_tokens:
             self._finisher.finish(slot, "length")
         elif len(slot.tokens) + request.n_extra >= self._n_ctx:
-            if not self._shifts or request.media:
+            wanted = request.terms.shifts
+            if not (self._shifts if wanted is None else wanted) or request.media:
                 self._finisher.finish(slot, "length")
             else:
                 self._sequences.shift(slot, min(request.n_prompt, self._n_ctx // 2))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from ..engine import FinishReason
 from ..llama_types import CompletionChoice, CompletionLogprobs, CreateCompletionResponse
 from ..sampling.params import SamplingParams
-from .generator import Choice, Generator, Run
+from .generator import Choice, Generator, Progress, Run
 from .params import GenerationParams
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Job:
         sampling: How tokens are chosen.
         params: What the texts have to be.
         echoed: The prompts as text, where they are echoed.
+        include_usage: Whether a last chunk without choices tells the usage.
     """
 
     def __init__(
@@ -35,8 +37,12 @@ class Job:
         sampling: SamplingParams,
         params: GenerationParams,
         echoed: Sequence[str] = (),
+        *,
+        include_usage: bool = False,
     ) -> None:
+        self._include_usage = include_usage
         self._arguments = generator, prompts, sampling, params, echoed
+        self._service = params.service
         self._run: Run | None = None
         self._is_cancelled = False
 
@@ -52,6 +58,21 @@ class Job:
         choices = () if self._run is None else self._run.choices
         return [each.request.finish_reason for each in choices if each.request.finish_reason]
 
+    def charge(self, account: str, max_priority: int | None = None) -> None:
+        """Let an account pay for the call, which has not begun: see ``Shares``.
+
+        Args:
+            account: Whose call it is.
+            max_priority: The highest one that it may have.
+        """
+        generator, prompts, sampling, params, echoed = self._arguments
+        priority = params.service.priority
+        if max_priority is not None:
+            priority = min(priority, max_priority)
+        service = replace(params.service, account=account, priority=priority)
+        params = replace(params, service=service)
+        self._arguments = generator, prompts, sampling, params, echoed
+
     def begin(self) -> Run:
         """Begin the texts, once."""
         if self._run is None:
@@ -59,6 +80,16 @@ class Job:
             if self._is_cancelled:
                 self._run.close()
         return self._run
+
+    def _timed(self, chunk: Mapping[str, Any], *, is_last: bool) -> Any:
+        """Add to a chunk, or a whole answer, how long the call took, where that is wanted."""
+        wanted = self._service.timings_per_token or (self._service.timings and is_last)
+        return {**chunk, "timings": self.begin().timings} if wanted else chunk
+
+    def _ends_with(self, finish_reason: str | None) -> bool:
+        """Whether nothing comes after a chunk with this finish reason."""
+        is_told = all(choice.reported for choice in self.begin().choices)
+        return finish_reason is not None and is_told and not self._include_usage
 
 
 class CompletionJob(Job):
@@ -87,9 +118,8 @@ class CompletionJob(Job):
         model_name: str,
         include_usage: bool = False,
     ) -> None:
-        super().__init__(generator, prompts, sampling, params, echoed)
+        super().__init__(generator, prompts, sampling, params, echoed, include_usage=include_usage)
         self._suffix = suffix
-        self._include_usage = include_usage
         self._head: Any = {
             "id": f"cmpl-{uuid.uuid4()}",
             "object": "text_completion",
@@ -117,9 +147,8 @@ class CompletionJob(Job):
                     "finish_reason": choice.request.finish_reason,
                 }
             )
-        return cast(
-            "CreateCompletionResponse", {**self._head, "choices": choices, "usage": run.usage}
-        )
+        whole = {**self._head, "choices": choices, "usage": run.usage}
+        return cast("CreateCompletionResponse", self._timed(whole, is_last=True))
 
     def chunks(self) -> Iterator[CreateCompletionStreamResponse]:
         """Yield the texts in OpenAI's shape as they come."""
@@ -137,6 +166,11 @@ class CompletionJob(Job):
                 if part is None:
                     yield None
                     continue
+                if isinstance(part, Progress):
+                    chunk = self._chunk(part.choice, "", None)
+                    chunk["prompt_progress"] = part.told
+                    yield chunk
+                    continue
                 choice, text, records = part
                 if choice.index not in opened:
                     opened[choice.index] = len(choice.prompt_text)
@@ -150,7 +184,7 @@ class CompletionJob(Job):
                     yield self._chunk(choice, text, logprobs)
             if self._include_usage:
                 last = {**self._head, "choices": [], "usage": run.usage}
-                yield cast("CreateCompletionStreamResponse", last)
+                yield cast("CreateCompletionStreamResponse", self._timed(last, is_last=True))
         finally:
             parts.close()
 
@@ -167,4 +201,6 @@ class CompletionJob(Job):
             "logprobs": logprobs,
             "finish_reason": finish_reason,
         }
-        return cast("CreateCompletionStreamResponse", {**self._head, "choices": [part]})
+        chunk = {**self._head, "choices": [part]}
+        is_last = self._ends_with(finish_reason)
+        return cast("CreateCompletionStreamResponse", self._timed(chunk, is_last=is_last))

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as GeneratorType
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..cache.prompt_cache import PromptCache
 from ..constraints.grammar_sampler import LazyGrammar, begun
@@ -15,12 +15,13 @@ from ..engine.adapter_spans import spans_of
 from ..errors import InvalidArgumentError
 from ..handles import Model
 from ..handles.token_sampler import TopLogprobs
-from ..llama_types import CompletionLogprobs, CompletionUsage
+from ..llama_types import CompletionLogprobs, CompletionUsage, PromptProgress, Timings
 from ..sampling.chain import token_sampler
 from ..sampling.params import SamplingParams
 from ..text import Pieces, StopStrings
 from ..text.builder import TextBuilder, TokenRecord
 from .params import GenerationParams
+from .timings import progress_of, timings_of
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,27 @@ class Choice:
     request: Request = field(init=False)
     prompt_records: list[TokenRecord] = field(default_factory=list)
     reported: bool = False
+    tells_progress: bool = False
+    n_told: int = 0
+    """How much of the prompt was said to be computed."""
 
     @property
     def has_news(self) -> bool:
         """Whether there is text, or an end, that was not handed out."""
-        return bool(self.builder.parts) or (self.request.finished and not self.reported)
+        is_over = self.request.finished and not self.reported
+        return bool(self.builder.parts) or is_over or self.has_progress
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether more of the prompt is computed than was told."""
+        known = max(self.n_told, self.request.n_reused)
+        return self.tells_progress and self.request.n_reached > known
+
+    def progress(self) -> PromptProgress:
+        """Tell how much of the prompt is computed."""
+        progress = progress_of(self.request)
+        self.n_told = progress["processed"]
+        return progress
 
     def prompt_token(self, token: int, logprobs: Logprobs | None) -> None:
         """Keep the log-probability of a token of the prompt."""
@@ -88,6 +105,13 @@ class Choice:
     def finish(self) -> None:
         """Know that no more tokens come."""
         self.builder.finish()
+
+
+class Progress(NamedTuple):
+    """How much of the prompt of a choice is computed."""
+
+    choice: Choice
+    told: PromptProgress
 
 
 class Run:
@@ -148,6 +172,7 @@ class Run:
         elif options.grammar is not None:
             constraint = begun(model, options.grammar, options.grammar_prefix)
         choice = Choice(len(self.choices), prompt, text, builder, lazy)
+        choice.tells_progress = options.service.return_progress
         max_tokens = options.max_tokens
         choice.request = Request(
             prompt,
@@ -161,6 +186,7 @@ class Run:
             processor=options.logits_processor,
             stopping=options.stopping_criteria,
             spans=None if options.adapters is None else spans_of(prompt, options.adapters),
+            terms=options.service.terms,
         )
         self.choices.append(choice)
 
@@ -221,8 +247,10 @@ class Run:
 
     def parts(
         self, *, patient: bool = True
-    ) -> GeneratorType[tuple[Choice, str, list[TokenRecord]] | None, None, None]:
+    ) -> GeneratorType[tuple[Choice, str, list[TokenRecord]] | Progress | None, None, None]:
         """Yield texts as they come; a choice that ended comes once more, with nothing.
+
+        How much of the prompts is computed comes before, where that was asked for.
 
         Args:
             patient: Whether to wait for texts; else None comes where there is none yet.
@@ -239,6 +267,8 @@ class Run:
                     continue
                 for choice in self.choices:
                     is_finished = choice.request.finished  # before its last part is looked for
+                    if choice.has_progress:
+                        yield Progress(choice, choice.progress())
                     while choice.builder.parts:
                         text, records = choice.builder.parts.popleft()
                         yield choice, text, records
@@ -276,6 +306,11 @@ class Run:
                 "rejected_prediction_tokens": drafted - accepted,
             }
         return usage
+
+    @property
+    def timings(self) -> Timings:
+        """How long all texts took so far."""
+        return timings_of([choice.request for choice in self.choices])
 
     def logprobs(self, records: Sequence[TokenRecord], base: int) -> CompletionLogprobs | None:
         """Shape log-probabilities as OpenAI does.

@@ -16,6 +16,7 @@ from ..sampling.params import SamplingParams
 from ..text import StopStrings, Triggers
 from ..validation.numbers import integer
 from .options import CompletionOptions, GenerationOptions
+from .service import ServiceParams
 
 LOGPROBS_MAX = 100
 """How many of the likeliest tokens can be asked for."""
@@ -38,6 +39,7 @@ class GenerationParams:
         grammar_prefix: Tokens at the end of the prompt that the grammar covers too.
         preserved: Special tokens that are part of the text.
         adapters: What the tokens are computed with; None: those of the model.
+        service: How the call is served.
     """
 
     max_tokens: int | None = 16
@@ -52,6 +54,7 @@ class GenerationParams:
     grammar_prefix: Sequence[int] = ()
     preserved: frozenset[int] = frozenset()
     adapters: AdapterSet | None = None
+    service: ServiceParams = field(default_factory=ServiceParams)
 
     def with_stops(self, more: Sequence[str]) -> GenerationParams:
         """Add stop strings."""
@@ -105,6 +108,11 @@ class CompletionParams:
     def __post_init__(self) -> None:
         if not isinstance(self.suffix, str | None):
             raise InvalidArgumentError(f"suffix={self.suffix!r} must be a text")
+        if self.generation.service.overflow == "trim":
+            raise InvalidArgumentError(
+                "overflow='trim' drops turns of a conversation, and a completion has none: give "
+                "'error' or 'shift'"
+            )
 
     @classmethod
     def of(cls, options: CompletionOptions) -> CompletionParams:
@@ -119,6 +127,7 @@ class CompletionParams:
             sampling_of(options),
             GenerationParams(
                 grammar=constraint_of(**_picked(options, _CONSTRAINTS)),
+                service=ServiceParams.of(options),
                 **_picked(options, _OF_GENERATION),
             ),
             suffix=options.get("suffix"),

@@ -15,10 +15,20 @@ from .types import (
     CreateCompletionRequest,
     Generating,
     Sampling,
+    Serving,
 )
 
 _NOT_SAMPLING = ("logit_bias", "logit_bias_type", "min_tokens", "lora")
 _SAMPLING = tuple(name for name in Sampling.model_fields if name not in _NOT_SAMPLING)
+
+_REPORTS = ("timings", "timings_per_token", "return_progress")
+
+
+def serving(body: Serving) -> dict[str, Any]:
+    """The arguments that say how a request is served."""
+    return {
+        name: value for name in Serving.model_fields if (value := getattr(body, name)) is not None
+    }
 
 
 def generating(llama: Llama, body: Generating) -> dict[str, Any]:
@@ -28,8 +38,11 @@ def generating(llama: Llama, body: Generating) -> dict[str, Any]:
         InvalidArgumentError: A key of ``logit_bias`` is no token.
     """
     arguments: dict[str, Any] = {
-        name: value for name in _SAMPLING if (value := getattr(body, name)) is not None
+        name: value
+        for name in (*_SAMPLING, *_REPORTS)
+        if (value := getattr(body, name)) is not None
     }
+    arguments |= serving(body)
     if arguments.get("seed", 0) < 0:
         del arguments["seed"]
     elif "seed" in arguments:

@@ -240,6 +240,9 @@ class ServerSettings(_Settings):
         30.0, gt=0, description="Seconds after which a client that reads nothing is given up."
     )
     max_tokens_limit: int | None = Field(None, ge=1, description="The most tokens of an answer.")
+    max_priority: int | None = Field(
+        None, description="The highest priority that a request may have; higher ones are lowered."
+    )
     idle_unload_seconds: float | None = Field(
         None, gt=0, description="Unload a model that was not used for so long."
     )

@@ -71,6 +71,18 @@ class StreamOptions(Body):
     include_usage: bool | None = None
 
 
+class Serving(Body):
+    """How a request is served: see ``ServiceOptions``."""
+
+    timeout: Number | None = Field(
+        None, ge=0, description="Seconds after which the text ends with what it has."
+    )
+    priority: Integer | None = Field(None, description="Higher ones come first; 0 by default.")
+    overflow: Literal["error", "shift", "trim"] | None = Field(
+        None, description="What to do where the context is full; trim is for chats."
+    )
+
+
 class Sampling(Body):
     """How tokens are chosen: see ``SamplingParams``; None takes the default."""
 
@@ -111,7 +123,7 @@ class Sampling(Body):
     lora: dict[str, Number] | None = Field(None, description="Scales of LoRA adapters, by name.")
 
 
-class Generating(Sampling):
+class Generating(Sampling, Serving):
     """What completions and chats have in common."""
 
     model: str | None = Field(None, description="Which model; with one any name will do.")
@@ -128,6 +140,11 @@ class Generating(Sampling):
     regex: str | None = Field(None, description="A regular expression that the text matches.")
     choices: list[str] | None = Field(None, description="The texts that it may be.")
     lark: str | None = Field(None, description="A grammar in llguidance's variant of Lark.")
+    timings: bool | None = Field(None, description="Tell how long it took, as llama-server.")
+    timings_per_token: bool | None = Field(None, description="Tell it in each chunk of a stream.")
+    return_progress: bool | None = Field(
+        None, description="Tell in a stream how much of the prompt is computed."
+    )
 
 
 class CreateCompletionRequest(Generating):

@@ -19,7 +19,10 @@ def refused(response: httpx.Response, status: int, kind: str = "invalid_request_
     assert response.status_code == status, response.text
     body = response.json()
     assert body.keys() == {"error"}
-    assert body["error"].keys() == {"message", "type", "param", "code"}
+    counts = {"n_prompt_tokens", "n_ctx"}
+    is_too_long = body["error"]["code"] == "context_length_exceeded"
+    expected = {"message", "type", "param", "code"} | (counts if is_too_long else set())
+    assert body["error"].keys() == expected
     assert body["error"]["type"] == kind and body["error"]["message"]
     return body["error"]
 

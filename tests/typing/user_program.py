@@ -55,7 +55,7 @@ def complete(llm: Llama) -> str:
     if logprobs is not None:
         assert_type(logprobs["tokens"], list[str])
         assert_type(logprobs["token_logprobs"], list[float | None])
-    assert_type(whole["choices"][0]["finish_reason"], Literal["stop", "length"] | None)
+    assert_type(whole["choices"][0]["finish_reason"], Literal["stop", "length", "timeout"] | None)
     return whole["choices"][0]["text"]
 
 

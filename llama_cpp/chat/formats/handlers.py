@@ -302,6 +302,7 @@ def handler_arguments(params: ChatParams) -> dict[str, Any]:
         for name in FurtherSamplingOptions.__annotations__
         if getattr(sampling, name) != getattr(plain.sampling, name)
     }
+    further |= generation.service.arguments()
     if generation.n != 1:
         further["n"] = generation.n
     if params.include_usage:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from ...llama import Llama
-from ..arguments import chat_job
+from ..arguments import chat_job, serving
 from ..chunk_builder import built_events, written
 from ..context import Context
 from ..encoding import event
@@ -18,7 +18,7 @@ from ..errors import ErrorResponse, anthropic_shape
 from ..generation import PolledJob
 from ..json_body import JSONBodyRoute
 from ..stream import answered
-from ..types import Body, Integer, Number, Share, Stops
+from ..types import Body, Integer, Number, Serving, Share, Stops
 from .shapes import MessageBuilder, chat_tool_choice, chat_tools, conversation, wants_thoughts
 
 router = APIRouter(tags=["Anthropic"], route_class=JSONBodyRoute)
@@ -39,7 +39,7 @@ class CountTokensRequest(Body):
     )
 
 
-class CreateMessageRequest(CountTokensRequest):
+class CreateMessageRequest(CountTokensRequest, Serving):
     """The body of ``/v1/messages``."""
 
     max_tokens: Annotated[Integer, Field(ge=1)]
@@ -82,7 +82,7 @@ async def create_message(
     name = context.registry.name_of(body.model)
     arguments = {
         **_arguments(body), "max_tokens": context.capped(body.max_tokens), "model": name,
-        "stop": body.stop_sequences or [],
+        "stop": body.stop_sequences or [], **serving(body),
     }  # fmt: skip
     for field in ("temperature", "top_k", "top_p"):
         if getattr(body, field) is not None:

@@ -12,7 +12,9 @@ from ..errors import RequestError
 
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _THINKING = ("enabled", "disabled", "adaptive")
-_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+_REASONS = {
+    "stop": "end_turn", "length": "max_tokens", "timeout": "max_tokens", "tool_calls": "tool_use",
+}  # fmt: skip
 
 
 def conversation(system: Any, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
