@@ -7,11 +7,11 @@ from typing import Any, TypeAlias, TypedDict, Union
 
 from ..constraints.constraint import Constraint
 from ..constraints.gbnf import LlamaGrammar
-from ..sampling.hooks import LogitsProcessor, StoppingCriteria
+from ..sampling.hooks import AnyLogitsProcessor, StoppingCriteria
 from ..sampling.options import FurtherSamplingOptions, SamplingOptions
 
 Stop: TypeAlias = str | list[str] | None
-LogitsProcessors: TypeAlias = Union[LogitsProcessor, list[LogitsProcessor], None]  # noqa: UP007 - of names in quotes
+LogitsProcessors: TypeAlias = Union[AnyLogitsProcessor, Sequence[AnyLogitsProcessor], None]  # noqa: UP007 - of names in quotes
 StoppingCriterias: TypeAlias = Union[StoppingCriteria, list[StoppingCriteria], None]  # noqa: UP007
 
 

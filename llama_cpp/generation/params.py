@@ -151,9 +151,9 @@ def includes_usage(options: GenerationOptions) -> bool:
 
 
 def _as_list(hooks: Any, kind: Any) -> Any:
-    if hooks is None or (isinstance(hooks, list) and not hooks):
+    if hooks is None or (isinstance(hooks, list | tuple) and not hooks):
         return None
-    listed = hooks if isinstance(hooks, list) else [hooks]
+    listed = hooks if isinstance(hooks, list | tuple) else [hooks]
     if not all(map(callable, listed)):
         raise InvalidArgumentError(
             f"logits processors and stopping criteria must be callable, and {hooks!r} is not"
