@@ -92,6 +92,7 @@ class ChatParams:
                 (options.get("top_logprobs") or 0) if options.get("logprobs") else None,
                 n=options.get("n", 1),
                 logits_processor=options.get("logits_processor"),
+                sampling_trace=options.get("sampling_trace", False),
             ),
             functions=options.get("functions"),
             function_call=options.get("function_call"),

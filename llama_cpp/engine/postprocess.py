@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import LlamaError
 from ..handles import Context
 from ..handles.token_sampler import RowSampler
+from ..handles.traced_sampling import sample_traced
 from ..sampling.batch_hooks import has_batch, process_rows
 from .finishing import Finisher
 from .request import Logprobs, Request
@@ -170,7 +171,10 @@ class Postprocessor:
                 row = request.processor(ids, row)
         if request.stopping is not None and request.stopping(ids, row):
             return None
-        return request.sampler.sample_row(row)
+        if not request.traces:
+            return request.sampler.sample_row(row)
+        token, request.trace = sample_traced(request.sampler, row)
+        return token
 
     def _take(self, slot: Slot, request: Request, token: int, index: int) -> bool:
         """Hand a token out; return whether the text goes on."""

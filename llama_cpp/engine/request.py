@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..handles.token_sampler import TokenSampler, TopLogprobs
+    from ..handles.traced_sampling import TraceStage
 
 FinishReason = Literal["stop", "length"]
 
@@ -87,6 +88,7 @@ class Request:
         processor: Changes the logits before a token is chosen.
         stopping: Says from tokens and logits whether to stop before the next token.
         spans: The adapters that the tokens are computed with; None: those of the engine.
+        traces: Whether to tell how each token is chosen.
 
     Raises:
         InvalidArgumentError: The log-probabilities of a prompt with images or sounds are wanted.
@@ -105,6 +107,7 @@ class Request:
         processor: Callable[[Any, Any], npt.NDArray[np.float32]] | None = None,
         stopping: Callable[[Any, Any], bool] | None = None,
         spans: Spans | None = None,
+        traces: bool = False,
     ) -> None:
         self.tokens = list(prompt)
         """What the sequence consists of; a context shift takes tokens out of its middle."""
@@ -143,7 +146,10 @@ class Request:
         self.processor = processor
         self.stopping = stopping
         self.spans = spans
-        self.has_hooks = processor is not None or stopping is not None
+        self.traces = traces
+        self.trace: list[TraceStage] | None = None
+        """How the token was chosen that the consumer is given."""
+        self.has_hooks = processor is not None or stopping is not None or traces
         self.call: Call
         self.number = 0
         """In the order of arrival."""

@@ -22,11 +22,15 @@ class GenerationExtras(TypedDict, total=False):
         regex: A regular expression that the whole text matches.
         choices: The texts that it may be.
         lark: A grammar that it follows, in llguidance's variant of Lark.
+        sampling_trace: Whether ``choice["sampling_trace"]`` tells how each token was chosen: what
+            every sampler left, and the 20 likeliest of it. For debugging: a token then costs
+            some 10 ms more with a vocabulary of 128,000, without drafts or tokens in advance.
     """
 
     regex: str | None
     choices: Sequence[str] | None
     lark: str | None
+    sampling_trace: bool
 
 
 class CompletionExtras(GenerationExtras, total=False):

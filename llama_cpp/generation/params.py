@@ -38,6 +38,7 @@ class GenerationParams:
         grammar_prefix: Tokens at the end of the prompt that the grammar covers too.
         preserved: Special tokens that are part of the text.
         adapters: What the tokens are computed with; None: those of the model.
+        sampling_trace: Whether to tell how each token was chosen.
     """
 
     max_tokens: int | None = 16
@@ -52,6 +53,7 @@ class GenerationParams:
     grammar_prefix: Sequence[int] = ()
     preserved: frozenset[int] = frozenset()
     adapters: AdapterSet | None = None
+    sampling_trace: bool = False
 
     def with_stops(self, more: Sequence[str]) -> GenerationParams:
         """Add stop strings."""
@@ -130,6 +132,7 @@ class CompletionParams:
 
 _OF_GENERATION = (
     "max_tokens", "stop", "logprobs", "echo", "n", "logits_processor", "stopping_criteria",
+    "sampling_trace",
 )  # fmt: skip
 _CONSTRAINTS = ("grammar", "schema", "regex", "choices", "lark")
 

@@ -150,6 +150,7 @@ def test_only_a_true_attribute_makes_one() -> None:
 def test_a_list_of_its_own_kind_is_called_as_one() -> None:
     class Halves(LogitsProcessorList):
         def __call__(self, ids: Any, scores: Scores) -> Scores:
-            return super().__call__(ids, scores) * np.single(0.5)
+            halves: Scores = super().__call__(ids, scores) * np.single(0.5)
+            return halves
 
     assert listed(run(Halves([doubles]), [Halves([doubles])])) == [[0, 1, 2, 3]] * 2
