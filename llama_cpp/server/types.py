@@ -124,6 +124,9 @@ class Generating(Sampling):
     n: Annotated[int, Field(ge=1, le=128)] | None = 1
     user: str | None = None
     grammar: str | None = Field(None, description="GBNF that the text has to follow.")
+    logits_processor: str | None = Field(
+        None, description="The name of one that the server's setting logits_processors has."
+    )
 
 
 class CreateCompletionRequest(Generating):
