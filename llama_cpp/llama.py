@@ -248,6 +248,8 @@ class Llama:
         self.last_n_tokens_size = last_n_tokens_size
         self.draft_model = draft_model
         self.lora_base, self.lora_scale, self.lora_path = lora_base, lora_scale, lora_path
+        self.logits_processors: dict[str, Any] = {}
+        """Those that requests of a server may name."""
         # What a pickle holds: it loads the model anew.
         self._arguments: dict[str, Any] = {
             **arguments_of(given), **arguments_of(wanted), **kwargs, "model_path": self.model_path,

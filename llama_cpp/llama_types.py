@@ -80,6 +80,22 @@ class CompletionLogprobs(TypedDict):
     top_logprobs: list[dict[str, float] | None]
 
 
+class TracedCandidate(TypedDict):
+    """A token that a sampler left, with its log-probability among those that it left."""
+
+    token: str
+    id: int
+    logprob: float
+
+
+class SamplingTraceStage(TypedDict):
+    """What a sampler left: how many candidates, and the likeliest of them."""
+
+    sampler: str
+    n_candidates: int
+    candidates: list[TracedCandidate]
+
+
 class CompletionChoice(TypedDict):
     """One of the completions of a prompt."""
 
@@ -87,6 +103,7 @@ class CompletionChoice(TypedDict):
     index: int
     logprobs: CompletionLogprobs | None
     finish_reason: Literal["stop", "length", "timeout"] | None
+    sampling_trace: NotRequired[list[list[SamplingTraceStage]]]
 
 
 class PromptTokensDetails(TypedDict):
@@ -247,6 +264,7 @@ class ChatCompletionResponseChoice(TypedDict):
     message: ChatCompletionResponseMessage
     logprobs: ChatCompletionLogprobs | None
     finish_reason: _FinishReason | None
+    sampling_trace: NotRequired[list[list[SamplingTraceStage]]]
 
 
 class CreateChatCompletionResponse(TypedDict):
@@ -306,6 +324,7 @@ class ChatCompletionStreamResponseChoice(TypedDict):
     delta: ChatCompletionStreamResponseDelta
     logprobs: NotRequired[ChatCompletionLogprobs | None]
     finish_reason: _FinishReason | None
+    sampling_trace: NotRequired[list[list[SamplingTraceStage]]]
 
 
 class CreateChatCompletionStreamResponse(TypedDict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 from ..generation.completion import Job
@@ -91,6 +92,7 @@ class ChatCompletionJob(Job):
                     "message": _as_legacy(message) if self._legacy else message,
                     "logprobs": self._logprobs(run, records),
                     "finish_reason": self._reason(choice, message),
+                    **run.traced(records),
                 }
             )
         whole = {**self._head, "object": "chat.completion", "choices": choices, "usage": run.usage}
@@ -126,15 +128,17 @@ class ChatCompletionJob(Job):
                     continue
                 choice, text, records = part
                 reader, logprobs = readers[choice.index], self._logprobs(run, records)
+                trace: Mapping[str, Any] = run.traced(records)
                 if choice.reported:
                     deltas = reader.finish(partial=choice.request.finish_reason != "stop")
                 else:
                     deltas = reader.add(text)
                 for delta in deltas:
-                    yield self._chunk(choice, _as_legacy_delta(delta, self._legacy), logprobs)
-                    logprobs = None
-                if logprobs is not None and logprobs["content"]:
-                    yield self._chunk(choice, {"content": ""}, logprobs)
+                    told = _as_legacy_delta(delta, self._legacy)
+                    yield self._chunk(choice, told, logprobs, trace=trace)
+                    logprobs, trace = None, {}
+                if (logprobs is not None and logprobs["content"]) or any(trace.values()):
+                    yield self._chunk(choice, {"content": ""}, logprobs, trace=trace)
                 if choice.reported:
                     reason = self._reason(choice, reader.message)
                     yield self._chunk(choice, {}, finish_reason=reason)
@@ -166,12 +170,15 @@ class ChatCompletionJob(Job):
         delta: Mapping[str, Any],
         logprobs: Any = None,
         finish_reason: str | None = None,
+        *,
+        trace: Mapping[str, Any] = MappingProxyType({}),
     ) -> CreateChatCompletionStreamResponse:
         part = {
             "index": choice.index,
             "delta": delta,
             "logprobs": logprobs,
             "finish_reason": finish_reason,
+            **trace,
         }
         chunk = {**self._head, "object": "chat.completion.chunk", "choices": [part]}
         chunk = self._timed(chunk, is_last=self._ends_with(finish_reason))

@@ -94,6 +94,7 @@ class ChatParams:
                 n=options.get("n", 1),
                 logits_processor=options.get("logits_processor"),
                 service=ServiceParams.of(options),
+                sampling_trace=options.get("sampling_trace", False),
             ),
             functions=options.get("functions"),
             function_call=options.get("function_call"),

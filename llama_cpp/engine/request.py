@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..handles.token_sampler import TokenSampler, TopLogprobs
+    from ..handles.traced_sampling import TraceStage
 
 FinishReason = Literal["stop", "length", "timeout"]
 
@@ -92,6 +93,7 @@ class Request:
         stopping: Says from tokens and logits whether to stop before the next token.
         spans: The adapters that the tokens are computed with; None: those of the engine.
         terms: How important it is, and when it ends at the latest.
+        traces: Whether to tell how each token is chosen.
 
     Raises:
         InvalidArgumentError: The log-probabilities of a prompt with images or sounds are wanted.
@@ -111,6 +113,7 @@ class Request:
         stopping: Callable[[Any, Any], bool] | None = None,
         spans: Spans | None = None,
         terms: Terms = _DEFAULT,
+        traces: bool = False,
     ) -> None:
         self.tokens = list(prompt)
         """What the sequence consists of; a context shift takes tokens out of its middle."""
@@ -152,7 +155,10 @@ class Request:
         self.stopping = stopping
         self.spans = spans
         self.terms = terms
-        self.has_hooks = processor is not None or stopping is not None
+        self.traces = traces
+        self.trace: list[TraceStage] | None = None
+        """How the token was chosen that the consumer is given."""
+        self.has_hooks = processor is not None or stopping is not None or traces
         self.call: Call
         self.number = 0
         """In the order of arrival."""

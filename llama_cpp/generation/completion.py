@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from ..engine import FinishReason
@@ -139,14 +140,14 @@ class CompletionJob(Job):
                 part, new = choice.builder.parts.popleft()
                 text += part
                 records += [record._replace(offset=base + record.offset) for record in new]
-            choices.append(
-                {
-                    "text": text + self._suffix,
-                    "index": choice.index,
-                    "logprobs": run.logprobs(records, 0),
-                    "finish_reason": choice.request.finish_reason,
-                }
-            )
+            told: Any = {
+                "text": text + self._suffix,
+                "index": choice.index,
+                "logprobs": run.logprobs(records, 0),
+                "finish_reason": choice.request.finish_reason,
+                **run.traced(records),
+            }
+            choices.append(told)
         whole = {**self._head, "choices": choices, "usage": run.usage}
         return cast("CreateCompletionResponse", self._timed(whole, is_last=True))
 
@@ -181,7 +182,7 @@ class CompletionJob(Job):
                     yield self._chunk(choice, self._suffix, None, choice.request.finish_reason)
                 else:
                     logprobs = run.logprobs(records, opened[choice.index])
-                    yield self._chunk(choice, text, logprobs)
+                    yield self._chunk(choice, text, logprobs, trace=run.traced(records))
             if self._include_usage:
                 last = {**self._head, "choices": [], "usage": run.usage}
                 yield cast("CreateCompletionStreamResponse", self._timed(last, is_last=True))
@@ -194,12 +195,15 @@ class CompletionJob(Job):
         text: str,
         logprobs: CompletionLogprobs | None,
         finish_reason: FinishReason | None = None,
+        *,
+        trace: Mapping[str, Any] = MappingProxyType({}),
     ) -> CreateCompletionStreamResponse:
         part = {
             "text": text,
             "index": choice.index,
             "logprobs": logprobs,
             "finish_reason": finish_reason,
+            **trace,
         }
         chunk = {**self._head, "choices": [part]}
         is_last = self._ends_with(finish_reason)

@@ -15,7 +15,13 @@ from ..engine.adapter_spans import spans_of
 from ..errors import InvalidArgumentError
 from ..handles import Model
 from ..handles.token_sampler import TopLogprobs
-from ..llama_types import CompletionLogprobs, CompletionUsage, PromptProgress, Timings
+from ..llama_types import (
+    CompletionLogprobs,
+    CompletionUsage,
+    PromptProgress,
+    SamplingTraceStage,
+    Timings,
+)
 from ..sampling.chain import token_sampler
 from ..sampling.params import SamplingParams
 from ..text import Pieces, StopStrings
@@ -98,9 +104,8 @@ class Choice:
             if grammar is not None:
                 self.request.sampler.begin(grammar)
                 self.lazy_grammar = None
-        if logprobs is None:
-            return self.builder.add(token, None, None)
-        return self.builder.add(token, logprobs.logprob, logprobs.top)
+        logprob, top = (None, None) if logprobs is None else logprobs
+        return self.builder.add(token, logprob, top, self.request.trace)
 
     def finish(self) -> None:
         """Know that no more tokens come."""
@@ -165,7 +170,7 @@ class Run:
         options, model = self._options, generator.model
         wants_logprobs = options.logprobs is not None
         assert isinstance(options.stop, StopStrings)
-        builder = TextBuilder(self._pieces, options.stop, wants_logprobs)
+        builder = TextBuilder(self._pieces, options.stop, wants_logprobs or options.sampling_trace)
         constraint = lazy = None
         if options.grammar is not None and options.triggers is not None:
             lazy = LazyGrammar(model, options.grammar, options.triggers)
@@ -187,6 +192,7 @@ class Run:
             stopping=options.stopping_criteria,
             spans=None if options.adapters is None else spans_of(prompt, options.adapters),
             terms=options.service.terms,
+            traces=options.sampling_trace,
         )
         self.choices.append(choice)
 
@@ -330,6 +336,28 @@ class Run:
                 None if record.top is None else _named(record, name) for record in records
             ],
         }
+
+    def traced(self, records: Sequence[TokenRecord]) -> dict[str, list[list[SamplingTraceStage]]]:
+        """What a choice tells of how these tokens were chosen: nothing where nobody asked."""
+        if not self._options.sampling_trace:
+            return {}
+        name = self._pieces.name
+        traces: list[list[SamplingTraceStage]] = [
+            [
+                {
+                    "sampler": stage.sampler,
+                    "n_candidates": stage.n_candidates,
+                    "candidates": [
+                        {"token": name(token), "id": token, "logprob": logprob}
+                        for token, logprob in stage.candidates
+                    ],
+                }
+                for stage in record.trace
+            ]
+            for record in records
+            if record.trace is not None
+        ]
+        return {"sampling_trace": traces}
 
     def chat_logprob(self, record: TokenRecord) -> dict[str, Any]:
         """Shape the log-probability of a token as OpenAI's chats do."""

@@ -40,6 +40,7 @@ class GenerationParams:
         preserved: Special tokens that are part of the text.
         adapters: What the tokens are computed with; None: those of the model.
         service: How the call is served.
+        sampling_trace: Whether to tell how each token was chosen.
     """
 
     max_tokens: int | None = 16
@@ -55,6 +56,7 @@ class GenerationParams:
     preserved: frozenset[int] = frozenset()
     adapters: AdapterSet | None = None
     service: ServiceParams = field(default_factory=ServiceParams)
+    sampling_trace: bool = False
 
     def with_stops(self, more: Sequence[str]) -> GenerationParams:
         """Add stop strings."""
@@ -139,6 +141,7 @@ class CompletionParams:
 
 _OF_GENERATION = (
     "max_tokens", "stop", "logprobs", "echo", "n", "logits_processor", "stopping_criteria",
+    "sampling_trace",
 )  # fmt: skip
 _CONSTRAINTS = ("grammar", "schema", "regex", "choices", "lark")
 
@@ -160,9 +163,9 @@ def includes_usage(options: GenerationOptions) -> bool:
 
 
 def _as_list(hooks: Any, kind: Any) -> Any:
-    if hooks is None or (isinstance(hooks, list) and not hooks):
+    if hooks is None or (isinstance(hooks, list | tuple) and not hooks):
         return None
-    listed = hooks if isinstance(hooks, list) else [hooks]
+    listed = hooks if isinstance(hooks, list | tuple) else [hooks]
     if not all(map(callable, listed)):
         raise InvalidArgumentError(
             f"logits processors and stopping criteria must be callable, and {hooks!r} is not"

@@ -10,6 +10,7 @@ from ..errors import InvalidArgumentError
 from ..generation.completion import CompletionJob
 from ..llama import Llama
 from ..sampling.hooks import LogitsProcessorList, MinTokensLogitsProcessor
+from .logits_processors import named
 from .types import (
     CreateChatCompletionRequest,
     CreateCompletionRequest,
@@ -35,7 +36,7 @@ def generating(llama: Llama, body: Generating) -> dict[str, Any]:
     """The arguments that completions and chats have in common.
 
     Raises:
-        InvalidArgumentError: A key of ``logit_bias`` is no token.
+        InvalidArgumentError: A key of ``logit_bias`` is no token, or there is no such processor.
     """
     arguments: dict[str, Any] = {
         name: value
@@ -62,10 +63,13 @@ def generating(llama: Llama, body: Generating) -> dict[str, Any]:
         arguments["stream_options"] = {"include_usage": bool(body.stream_options.include_usage)}
     if body.logit_bias:
         arguments["logit_bias"] = _bias(llama, body.logit_bias, body.logit_bias_type)
+    processors = LogitsProcessorList()
+    if body.logits_processor is not None:
+        processors.append(named(llama.logits_processors, body.logits_processor))
     if body.min_tokens:
-        arguments["logits_processor"] = LogitsProcessorList(
-            [MinTokensLogitsProcessor(body.min_tokens, llama.token_eos())]
-        )
+        processors.append(MinTokensLogitsProcessor(body.min_tokens, llama.token_eos()))
+    if processors:
+        arguments["logits_processor"] = processors
     return arguments
 
 

@@ -121,6 +121,10 @@ class ModelSettings(_Settings):
     lora_adapters: dict[str, str] | None = Field(
         None, description="Further LoRA adapters for requests with lora: paths by name."
     )
+    logits_processors: list[str] | None = Field(
+        None, description="Logits processors in Python for requests with logits_processor: "
+        "module:name or alias=module:name."
+    )  # fmt: skip
     numa: bool | int = Field(False, description="NUMA strategy.")
     chat_format: str | None = Field(None, description="A chat format in place of the template.")
     chat_template: str | None = Field(None, description="A Jinja chat template, or its file.")

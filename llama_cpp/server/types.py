@@ -145,6 +145,9 @@ class Generating(Sampling, Serving):
     return_progress: bool | None = Field(
         None, description="Tell in a stream how much of the prompt is computed."
     )
+    logits_processor: str | None = Field(
+        None, description="The name of one that the server's setting logits_processors has."
+    )
 
 
 class CreateCompletionRequest(Generating):

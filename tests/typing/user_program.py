@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from typing_extensions import assert_type
 import llama_cpp
 from llama_cpp import (
     AsyncLlama,
+    BatchLogitsProcessor,
     Llama,
     LlamaGrammar,
     LlamaRAMCache,
@@ -127,7 +128,15 @@ def hooks(llm: Llama) -> CreateCompletionResponse:
     def long_enough(ids: npt.NDArray[np.intc], logits: npt.NDArray[np.single]) -> bool:
         return len(ids) > 100 and bool(logits.max() > 10)
 
+    class Cooler(BatchLogitsProcessor):
+        def __call__(
+            self, input_ids: Sequence[npt.NDArray[np.intc]], scores: npt.NDArray[np.single]
+        ) -> None:
+            scores *= np.single(len(input_ids))
+
     llm("x", logits_processor=forbid, stopping_criteria=long_enough)
+    llm("x", logits_processor=Cooler())
+    llm("x", logits_processor=[forbid, Cooler()], sampling_trace=True)
     return llm(
         "x",
         logits_processor=LogitsProcessorList([forbid]),

@@ -305,6 +305,8 @@ def handler_arguments(params: ChatParams) -> dict[str, Any]:
     further |= generation.service.arguments()
     if generation.n != 1:
         further["n"] = generation.n
+    if generation.sampling_trace:
+        further["sampling_trace"] = True
     if params.include_usage:
         further["stream_options"] = {"include_usage": True}
     return known | further
