@@ -104,7 +104,7 @@ class Chats:
     @property
     def reads_media(self) -> bool:
         """Whether messages may have images or sounds."""
-        return isinstance(self.renderer(has_tools=True), MediaRenderer)
+        return self.handler is None and isinstance(self.renderer(has_tools=True), MediaRenderer)
 
     def job(
         self, messages: Messages, params: ChatParams, renderer: Renderer | None = None

@@ -41,7 +41,7 @@ def described(function: Callable[..., Any]) -> Description:
     except ParseError:
         return Description(docstring, {})
     parameters = {each.arg_name: each.description or "" for each in parsed.params}
-    return Description(parsed.description or "", parameters)
+    return Description((parsed.description or "").strip(), parameters)
 
 
 def _with_description(schema: Any, text: str | None) -> Any:

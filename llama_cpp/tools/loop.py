@@ -90,14 +90,17 @@ class Conversation:
         """Take a reply, and return what it calls."""
         self._n_steps += 1
         self._last = reply = ModelReply(self._n_steps, response)
-        message, calls = dict(reply.message), reply.message.get("tool_calls") or []
+        message = {key: each for key, each in reply.message.items() if key != "tool_calls"}
+        made = reply.message.get("tool_calls") or []
+        calls = [_call(each) for each in made]
         if reply.finish_reason == "length":
-            message.pop("tool_calls", None)  # cut like the reply, so nothing to go on with
-            self._reason, calls = "length", []
+            self._reason, calls = "length", []  # cut like the reply, so nothing to go on with
         elif not calls:
             self._reason = "stop"
+        else:
+            message["tool_calls"] = [_told(*each) for each in zip(made, calls, strict=True)]
         self._messages.append(message)
-        return reply, [_call(each) for each in calls]
+        return reply, calls
 
     def add(self, result: ToolResult) -> None:
         """Take the result of a call."""
@@ -210,6 +213,13 @@ def _call(call: Mapping[str, Any]) -> ToolCall:
     except (ValueError, RecursionError):
         arguments = text
     return ToolCall(call.get("id") or "", call["function"]["name"], arguments)
+
+
+def _told(made: Mapping[str, Any], call: ToolCall) -> Mapping[str, Any]:
+    if isinstance(call.arguments, Mapping):
+        return made
+    # Templates refuse such arguments; the result says what they were.
+    return {**made, "function": {**made["function"], "arguments": "{}"}}
 
 
 def _events(conversation: Conversation, answer: Callable[..., Any]) -> Generator[Event, None, None]:

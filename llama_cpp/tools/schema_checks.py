@@ -42,7 +42,9 @@ class ArgumentsBySchema:
         try:
             error = best_match(self._validator.iter_errors(arguments))
         except Unresolvable as missing:
-            raise ToolError(f"the schema of the arguments has a $ref to {missing}") from missing
+            raise ToolError(
+                f"the schema of the arguments has a $ref to {missing.ref}, which is not in it"
+            ) from missing
         if error is not None:
             where = ".".join(map(str, error.absolute_path))
             raise ToolError(f"the arguments are wrong: {where and where + ': '}{error.message}")
