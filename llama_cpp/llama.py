@@ -698,6 +698,7 @@ class Llama:
         Raises:
             InvalidArgumentError: An argument is out of range, a tool cannot be one, or two have the
                 same name.
+            TypeError: An option is unknown, or is decided by the run, like ``stream``.
             MCPServerError: A server of tools has ended.
         """
         from .tools.loop import Conversation, ToolRun

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .events import Event, Finished, ModelReply, ToolCall, ToolResult
-from .loop import AsyncToolRun, ToolRun
+from .loop import AsyncToolRun, Runnable, ToolRun
 from .mcp_server import MCPServer
 from .results import ToolContent
 from .tool import Tool
@@ -17,6 +17,7 @@ __all__ = [
     "Finished",
     "MCPServer",
     "ModelReply",
+    "Runnable",
     "Tool",
     "ToolCall",
     "ToolContent",

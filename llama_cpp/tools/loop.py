@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -17,7 +16,10 @@ from collections.abc import (
 )  # fmt: skip
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
+from ..chat.options import ReplyOptions
 from ..errors import InvalidArgumentError
+from ..sampling.options import check_names
+from ..validation.numbers import integer, number
 from .calls import ToolCaller
 from .events import Event, Finished, ModelReply, ToolCall, ToolResult
 from .mcp_server import MCPServer
@@ -43,6 +45,7 @@ class Conversation:
 
     Raises:
         InvalidArgumentError: An argument is out of range, or two tools have the same name.
+        TypeError: An option is unknown, or is decided by the run, like ``stream``.
         MCPServerError: A server of tools has ended.
     """
 
@@ -58,19 +61,16 @@ class Conversation:
     ) -> None:
         if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
             raise InvalidArgumentError(f"messages must be a list of dicts, not {messages!r}")
-        if not isinstance(max_steps, int) or max_steps < 1:
-            raise InvalidArgumentError(f"max_steps={max_steps!r} must be 1 or more")
-        if tool_timeout is not None and not 0 < tool_timeout < math.inf:
-            raise InvalidArgumentError(
-                f"tool_timeout={tool_timeout!r} must be a number of seconds, or None for any time"
-            )
+        self._max_steps = integer("max_steps", max_steps, 1, 1_000_000)
+        if tool_timeout is not None:
+            tool_timeout = number("tool_timeout", tool_timeout, 0.001, 1e6)
+        check_names(options, ReplyOptions.__annotations__)
         if (replies := options.get("n", 1)) != 1:
             raise InvalidArgumentError(f"n={replies!r}: a run goes on with one reply")
         named = tools_by_name(tools)
         self.caller = ToolCaller(named, tool_timeout, sees_images=sees_images)
         self._messages = [*messages]
         self._options = {**options, "tools": [each.as_openai for each in named.values()] or None}
-        self._max_steps = max_steps
         self._n_steps = 0
         self._last: ModelReply | None = None
         self._reason: Literal["stop", "length", "max_steps"] | None = None

@@ -20,7 +20,7 @@ from mcp.types import CONNECTION_CLOSED, CallToolResult, Tool
 
 from ..errors import MCPServerError
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("llama_cpp.tools")
 
 CONNECT_TIMEOUT = 30.0
 """Seconds until a server at an address takes a request."""

@@ -1,4 +1,4 @@
-"""An MCP server to run as a process: its tools answer, fail, hang and die.
+"""An MCP server that runs as a process of its own: its tools answer, fail, hang and die.
 
 Its argument is a port to serve HTTP at; without one it is told by pipes.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from mcp.server.mcpserver import Image, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.types import CallToolResult
 from media_bytes import noise, png
 
 server = MCPServer("kit", log_level="WARNING")
@@ -27,6 +28,12 @@ def get_weather(city: str) -> str:
 def measure(city: str) -> dict[str, Any]:
     """Measure the name of a city"""
     return {"city": city, "letters": len(city)}
+
+
+@server.tool()
+def structured() -> CallToolResult:
+    """Give data without text"""
+    return CallToolResult(content=[], structured_content={"letters": 4})
 
 
 @server.tool(structured_output=False)
@@ -51,7 +58,8 @@ def hang() -> str:
 @server.tool()
 def die() -> str:
     """End the server"""
-    print("dying as told", file=sys.stderr, flush=True)
+    sys.stderr.write("dying as told\n")
+    sys.stderr.flush()
     os._exit(3)
 
 

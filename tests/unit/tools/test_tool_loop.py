@@ -17,6 +17,7 @@ from llama_cpp.tools import (
     Event,
     Finished,
     ModelReply,
+    Runnable,
     Tool,
     ToolCall,
     ToolResult,
@@ -127,7 +128,7 @@ def test_results_come_in_the_order_of_the_calls(way: Way) -> None:
 @WAYS
 def test_a_call_that_hangs_keeps_nobody(way: Way) -> None:
     released = threading.Event()
-    tools = [Tool.of(blocking(released.wait), name="hang"), double]
+    tools: list[Runnable] = [Tool.of(blocking(released.wait), name="hang"), double]
     model = ScriptedModel(calling(("hang", {}), ("double", {"n": 1})), saying("Late."))
     events = way(conversation(tools, tool_timeout=0.05), model)
     released.set()
@@ -259,9 +260,10 @@ def test_ending_a_run_cancels_its_tasks() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"max_steps": 0}, "max_steps=0 must be 1 or more"),
+        ({"max_steps": 0}, "max_steps=0 must be an integer from 1"),
         ({"max_steps": "many"}, "max_steps='many'"),
         ({"tool_timeout": 0}, "tool_timeout=0 must be"),
+        ({"tool_timeout": "long"}, "tool_timeout='long' must be"),
         ({"tool_timeout": float("nan")}, "tool_timeout=nan must be"),
         ({"tools": [double, Tool.of(fail, name="double")]}, "two tools have the name 'double'"),
         ({"tools": [{"type": "function"}]}, "a tool is a function, a Tool or an MCPServer"),
