@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..errors import InvalidArgumentError
+from .callables import innermost, name_of
 from .docstrings import described
-from .functions import FunctionSignature, innermost
+from .functions import FunctionSignature, signature_of
 from .schema_checks import ArgumentsBySchema
 
 
@@ -65,8 +66,9 @@ class Tool:
         """Make a tool of a function: its signature and its docstring become the schema.
 
         Args:
-            function: With type hints, the kinds that pydantic knows. Its docstring in Google's,
-                NumPy's or Sphinx's style describes it and its parameters.
+            function: With type hints that pydantic knows; without it, of JSON's own types,
+                ``Literal``, ``Enum`` and unions. Its docstring in Google's, NumPy's or Sphinx's
+                style describes it and its parameters.
             name: What the model calls it; None takes that of the function.
             description: What it does; None takes its docstring.
 
@@ -74,11 +76,16 @@ class Tool:
             InvalidArgumentError: It is no function, has no name, or has parameters that have no
                 JSON schema or no name.
         """
-        signature = FunctionSignature(function, name)
+        if not callable(function):
+            raise InvalidArgumentError(
+                f"a tool is a function, a Tool or an MCPServer, not {function!r}"
+            )
+        name = name or name_of(function)
+        signature = signature_of(function, name)
         about = described(innermost(function))
         parameters = about.with_descriptions(signature.parameters)
         text = about.text if description is None else description
-        return cls(signature.name, text, parameters, function, signature)
+        return cls(name, text, parameters, function, signature)
 
     @property
     def as_openai(self) -> dict[str, Any]:
