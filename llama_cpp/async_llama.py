@@ -303,6 +303,7 @@ class AsyncLlama:
         *,
         max_steps: int = 10,
         tool_timeout: float | None = 60.0,
+        stream: bool = False,
         **options: Unpack[ReplyOptions],
     ) -> AsyncToolRun:
         """Answer with tools that are run here: see ``Llama.run``, whose arguments it takes.
@@ -317,7 +318,7 @@ class AsyncLlama:
         """
         conversation = Conversation(
             messages, tools, max_steps, tool_timeout,
-            sees_images=self.llama.chats.reads_media, options=options,
+            stream=stream, sees_images=self.llama.chats.reads_media, options=options,
         )  # fmt: skip
         return AsyncToolRun(conversation, self.create_chat_completion)
 

@@ -675,6 +675,7 @@ class Llama:
         *,
         max_steps: int = 10,
         tool_timeout: float | None = 60.0,
+        stream: bool = False,
         **options: Unpack[ReplyOptions],
     ) -> ToolRun:
         """Answer the last message of a conversation, with tools that are run here.
@@ -688,6 +689,7 @@ class Llama:
             max_steps: How many replies there are at most.
             tool_timeout: Seconds that a call may take, or None. What goes wrong with a call is told
                 to the model, as the call's result.
+            stream: Whether parts of replies are events too (``tools.ReplyDelta``).
             **options: Arguments of ``create_chat_completion``. ``tool_choice`` counts for the first
                 reply; ``parallel_tool_calls=True`` lets one reply have several calls.
 
@@ -698,14 +700,14 @@ class Llama:
         Raises:
             InvalidArgumentError: An argument is out of range, a tool cannot be one, or two have the
                 same name.
-            TypeError: An option is unknown, or is decided by the run, like ``stream``.
+            TypeError: An option is unknown, or is decided by the run, like ``functions``.
             MCPServerError: A server of tools has ended.
         """
         from .tools.loop import Conversation, ToolRun
 
         conversation = Conversation(
             messages, tools, max_steps, tool_timeout,
-            sees_images=self.chats.reads_media, options=options,
+            stream=stream, sees_images=self.chats.reads_media, options=options,
         )  # fmt: skip
         return ToolRun(conversation, self.create_chat_completion)
 

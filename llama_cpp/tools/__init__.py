@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .events import Event, Finished, ModelReply, ToolCall, ToolResult
+from .events import Event, Finished, ModelReply, ReplyDelta, ToolCall, ToolResult
 from .loop import AsyncToolRun, Runnable, ToolRun
 from .mcp_server import MCPServer
 from .results import ToolContent
@@ -17,6 +17,7 @@ __all__ = [
     "Finished",
     "MCPServer",
     "ModelReply",
+    "ReplyDelta",
     "Runnable",
     "Tool",
     "ToolCall",

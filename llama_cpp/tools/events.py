@@ -8,6 +8,19 @@ from typing import Any, Literal, TypeAlias, Union
 
 
 @dataclass(frozen=True)
+class ReplyDelta:
+    """The model has written a part of its reply.
+
+    Attributes:
+        step: The number of the reply, from 1.
+        delta: OpenAI's delta: ``content``, ``reasoning_content`` or ``tool_calls``.
+    """
+
+    step: int
+    delta: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class ModelReply:
     """The model has replied.
 
@@ -83,4 +96,4 @@ class Finished:
     messages: Sequence[Mapping[str, Any]]
 
 
-Event: TypeAlias = Union[ModelReply, ToolCall, ToolResult, Finished]  # noqa: UP007 - as in options
+Event: TypeAlias = Union[ReplyDelta, ModelReply, ToolCall, ToolResult, Finished]  # noqa: UP007 - as in options

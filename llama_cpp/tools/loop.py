@@ -14,6 +14,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )  # fmt: skip
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
 from ..chat.options import ReplyOptions
@@ -21,8 +22,9 @@ from ..errors import InvalidArgumentError
 from ..sampling.options import check_names
 from ..validation.numbers import integer, number
 from .calls import ToolCaller
-from .events import Event, Finished, ModelReply, ToolCall, ToolResult
+from .events import Event, Finished, ModelReply, ReplyDelta, ToolCall, ToolResult
 from .mcp_server import MCPServer
+from .streamed import StreamedReply
 from .tool import Tool
 
 if TYPE_CHECKING:
@@ -39,13 +41,19 @@ class Conversation:
         tools: What the model may call.
         max_steps: How many replies there are at most.
         tool_timeout: Seconds that a call may take; None: any time.
+        stream: Whether parts of replies are events too.
         sees_images: Whether the model can be shown images.
         options: Further arguments of ``create_chat_completion``; ``tool_choice`` counts for the
             first reply.
 
+    Attributes:
+        caller: Runs its calls.
+        streams: Whether parts of replies are events too.
+        n_steps: How many replies there were.
+
     Raises:
         InvalidArgumentError: An argument is out of range, or two tools have the same name.
-        TypeError: An option is unknown, or is decided by the run, like ``stream``.
+        TypeError: An option is unknown, or is decided by the run, like ``functions``.
         MCPServerError: A server of tools has ended.
     """
 
@@ -56,6 +64,7 @@ class Conversation:
         max_steps: int,
         tool_timeout: float | None,
         *,
+        stream: bool = False,
         sees_images: bool,
         options: Mapping[str, Any],
     ) -> None:
@@ -71,25 +80,28 @@ class Conversation:
         self.caller = ToolCaller(named, tool_timeout, sees_images=sees_images)
         self._messages = [*messages]
         self._options = {**options, "tools": [each.as_openai for each in named.values()] or None}
-        self._n_steps = 0
+        if stream:
+            self._options["stream"] = True
+        self.streams = stream
+        self.n_steps = 0
         self._last: ModelReply | None = None
         self._reason: Literal["stop", "length", "max_steps"] | None = None
 
     def request(self) -> Mapping[str, Any] | None:
         """Return the arguments of the next ``create_chat_completion``, or None at the end."""
-        if self._reason is None and self._n_steps == self._max_steps:
+        if self._reason is None and self.n_steps == self._max_steps:
             self._reason = "max_steps"
         if self._reason is not None:
             return None
         asked = {**self._options, "messages": [*self._messages]}
-        if self._n_steps:
+        if self.n_steps:
             asked.pop("tool_choice", None)  # else a demanded call would be demanded for ever
         return asked
 
     def read(self, response: Mapping[str, Any]) -> tuple[ModelReply, list[ToolCall]]:
         """Take a reply, and return what it calls."""
-        self._n_steps += 1
-        self._last = reply = ModelReply(self._n_steps, response)
+        self.n_steps += 1
+        self._last = reply = ModelReply(self.n_steps, response)
         message = {key: each for key, each in reply.message.items() if key != "tool_calls"}
         made = reply.message.get("tool_calls") or []
         calls = [_call(each) for each in made]
@@ -224,7 +236,10 @@ def _told(made: Mapping[str, Any], call: ToolCall) -> Mapping[str, Any]:
 
 def _events(conversation: Conversation, answer: Callable[..., Any]) -> Generator[Event, None, None]:
     while (request := conversation.request()) is not None:
-        reply, calls = conversation.read(answer(**request))
+        response = answer(**request)
+        if conversation.streams:
+            response = yield from _deltas(conversation.n_steps + 1, response)
+        reply, calls = conversation.read(response)
         yield reply
         yield from calls
         # All are begun before the first is waited for.
@@ -235,11 +250,31 @@ def _events(conversation: Conversation, answer: Callable[..., Any]) -> Generator
     yield conversation.finished()
 
 
+def _deltas(step: int, chunks: Iterator[Any]) -> Generator[Event, None, Mapping[str, Any]]:
+    whole = StreamedReply()
+    try:
+        for chunk in chunks:
+            if delta := whole.add(chunk):
+                yield ReplyDelta(step, delta)
+    finally:
+        if hasattr(chunks, "close"):  # a handler of the caller's own may return any iterator
+            chunks.close()
+    return whole.response()
+
+
 async def _async_events(
     conversation: Conversation, answer: Callable[..., Awaitable[Any]]
 ) -> AsyncGenerator[Event, None]:
     while (request := conversation.request()) is not None:
-        reply, calls = conversation.read(await answer(**request))
+        response = await answer(**request)
+        if conversation.streams:
+            whole = StreamedReply()
+            async with aclosing(response) as chunks:
+                async for chunk in chunks:
+                    if delta := whole.add(chunk):
+                        yield ReplyDelta(conversation.n_steps + 1, delta)
+            response = whole.response()
+        reply, calls = conversation.read(response)
         yield reply
         for call in calls:
             yield call

@@ -14,7 +14,17 @@ from mcp_processes import started
 from llama_cpp import AsyncLlama, Llama
 from llama_cpp.errors import InvalidArgumentError
 from llama_cpp.models import tinychat
-from llama_cpp.tools import Finished, MCPServer, ModelReply, Runnable, Tool, ToolCall, ToolResult
+from llama_cpp.tools import (
+    Event,
+    Finished,
+    MCPServer,
+    ModelReply,
+    ReplyDelta,
+    Runnable,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 
 WEATHER = [{"role": "user", "content": "What is the weather in Oslo?"}]
 TIME = [{"role": "user", "content": "What time is it in Lima?"}]
@@ -88,6 +98,46 @@ def test_tasks_run_the_same(llm: Llama, server: MCPServer) -> None:
         ]
 
 
+def without_deltas(events: list[Event]) -> list[Event]:
+    return [event for event in events if not isinstance(event, ReplyDelta)]
+
+
+def alike(event: Event) -> Any:
+    """An event without what differs from call to call."""
+    if isinstance(event, ModelReply):
+        response = event.response
+        return event.step, response["object"], event.message["content"], event.finish_reason
+    return type(event), getattr(event, "text", None), getattr(event, "content", None)
+
+
+def test_streamed_replies_are_the_same(llm: Llama) -> None:
+    whole = [*llm.run(TIME, [get_time], **GREEDY)]
+    events = [*llm.run(TIME, [get_time], stream=True, **GREEDY)]
+    assert [*map(alike, without_deltas(events))] == [*map(alike, whole)]
+    deltas = [event for event in events if isinstance(event, ReplyDelta)]
+    assert {event.step for event in deltas} == {1, 2}
+    texts = [event.delta.get("content") or "" for event in deltas if event.step == 2]
+    assert len(texts) > 2
+    assert "".join(texts) == "It is 12:30 in Lima."
+
+    async def in_a_task() -> list[Event]:
+        return [
+            event async for event in AsyncLlama(llm).run(TIME, [get_time], stream=True, **GREEDY)
+        ]
+
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(asyncio.run, in_a_task()).result()
+    assert [*map(alike, without_deltas(found))] == [*map(alike, whole)]
+    assert [event.delta for event in found if isinstance(event, ReplyDelta)][-2] == deltas[-2].delta
+
+
+def test_leaving_a_streamed_reply_stops_it(llm: Llama) -> None:
+    with llm.run(TIME, [get_time], stream=True, **GREEDY) as run:
+        assert isinstance(next(run), ReplyDelta)
+    assert [*run] == []
+    assert llm.run(TIME, [get_time], **GREEDY).result().text == "It is 12:30 in Lima."
+
+
 def test_errors_go_back_to_the_model_and_the_instance_stays_usable(llm: Llama) -> None:
     released = threading.Event()
 
@@ -134,5 +184,5 @@ def test_what_cannot_go_on_raises(llm: Llama) -> None:
         llm.run(TIME, [get_time, get_time])
     with pytest.raises(InvalidArgumentError, match="messages is empty"):
         llm.run([], [get_time]).result()
-    with pytest.raises(TypeError, match="stream"):
-        llm.run(TIME, [get_time], stream=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="functions"):
+        llm.run(TIME, [get_time], functions=[])  # type: ignore[call-arg]
