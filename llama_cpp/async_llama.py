@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
-from .chat.options import ChatOptions, FurtherChatOptions, Messages, ToolChoice, Tools
+from .chat.options import (
+    ChatOptions,
+    FurtherChatOptions,
+    Messages,
+    ReplyOptions,
+    ToolChoice,
+    Tools,
+)
 from .constraints.constraint import Constraint
 from .constraints.gbnf import LlamaGrammar
 from .generation.measures import Perplexity, Score
@@ -28,6 +35,7 @@ from .llama_types import (
     CreateCompletionStreamResponse,
     CreateEmbeddingResponse,
 )
+from .tools.loop import AsyncToolRun, Conversation, Runnable
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -287,6 +295,32 @@ class AsyncLlama:
         result: CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]
         result = await self._run(prepare, stream)
         return result
+
+    def run(
+        self,
+        messages: Messages,
+        tools: Sequence[Runnable] = (),
+        *,
+        max_steps: int = 10,
+        tool_timeout: float | None = 60.0,
+        stream: bool = False,
+        **options: Unpack[ReplyOptions],
+    ) -> AsyncToolRun:
+        """Answer with tools that are run here: see ``Llama.run``, whose arguments it takes.
+
+        The calls of one reply run in tasks, or in threads where functions are not asynchronous.
+
+        Returns:
+            An asynchronous iterator of events, whose ``result()`` is awaited.
+
+        Raises:
+            Exception: What ``Llama.run`` raises.
+        """
+        conversation = Conversation(
+            messages, tools, max_steps, tool_timeout,
+            stream=stream, sees_images=self.llama.chats.reads_media, options=options,
+        )  # fmt: skip
+        return AsyncToolRun(conversation, self.create_chat_completion)
 
     async def create_embedding(self, *args: Any, **kwargs: Any) -> CreateEmbeddingResponse:
         """Embed texts: see ``Llama.create_embedding``.

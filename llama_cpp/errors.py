@@ -36,6 +36,8 @@ Each class also inherits the builtin that callers already catch::
     ├── ChatParseError (ValueError)            a reply has not the form of the template's replies
     ├── StateError (ValueError, RuntimeError)  a saved state does not fit or is damaged
     ├── QuantizeError (RuntimeError)           a model cannot be quantized or written
+    ├── ToolError (RuntimeError)               a tool that a model calls failed
+    │   └── MCPServerError                     a server of tools cannot be used
     └── DecodeError (RuntimeError)             llama_decode or llama_encode failed
         ├── NoKVSlotError                      the memory has no room for the batch
         └── DecodeAbortedError                 the abort callback stopped it
@@ -69,6 +71,7 @@ __all__ = [
     "LibraryMismatchError",
     "LibraryNotFoundError",
     "LlamaError",
+    "MCPServerError",
     "MediaError",
     "ModelIsDirectoryError",
     "ModelLoadError",
@@ -84,6 +87,7 @@ __all__ = [
     "SymbolMissingError",
     "TextError",
     "TokenError",
+    "ToolError",
     "TruncatedModelError",
     "UnknownArchitectureError",
 ]
@@ -280,6 +284,14 @@ class StateError(LlamaError, ValueError, RuntimeError):
 
 class QuantizeError(LlamaError, RuntimeError):
     """A model cannot be quantized or written."""
+
+
+class ToolError(LlamaError, RuntimeError):
+    """A tool failed. The model is told the message of one that a tool raises."""
+
+
+class MCPServerError(ToolError):
+    """An MCP server cannot be started or reached, or has ended."""
 
 
 class DecodeError(LlamaError, RuntimeError):

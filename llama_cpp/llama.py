@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
     from ._utils import suppress_stdout_stderr as suppress_stdout_stderr
     from .cache.state import LlamaState as LlamaState
-    from .chat.options import ChatOptions, FurtherChatOptions, Messages, ToolChoice, Tools
+    from .chat.options import (
+        ChatOptions,
+        FurtherChatOptions,
+        Messages,
+        ReplyOptions,
+        ToolChoice,
+        Tools,
+    )
     from .constraints.constraint import Constraint
     from .constraints.gbnf import LlamaGrammar
     from .embeddings.embedding import TextOrTokens
@@ -63,6 +70,7 @@ if TYPE_CHECKING:
     from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor
     from .sampling.hooks import StoppingCriteria as StoppingCriteria
     from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList
+    from .tools.loop import Runnable, ToolRun
 
 
 def __getattr__(name: str) -> Any:
@@ -661,6 +669,49 @@ class Llama:
                 self, messages, params, stream=stream
             )
         return self.chats.answer(messages, params, None, stream=stream)
+
+    def run(
+        self,
+        messages: Messages,
+        tools: Sequence[Runnable] = (),
+        *,
+        max_steps: int = 10,
+        tool_timeout: float | None = 60.0,
+        stream: bool = False,
+        **options: Unpack[ReplyOptions],
+    ) -> ToolRun:
+        """Answer the last message of a conversation, with tools that are run here.
+
+        Nothing happens until the first event is asked for. The calls of one reply run at once, each
+        in a thread of its own; their results are told in the order of the calls.
+
+        Args:
+            messages: OpenAI's messages; they stay as they are.
+            tools: What the model may call: functions, ``tools.Tool`` and ``tools.MCPServer``.
+            max_steps: How many replies there are at most.
+            tool_timeout: Seconds that a call may take, or None. What goes wrong with a call is told
+                to the model, as the call's result.
+            stream: Whether parts of replies are events too (``tools.ReplyDelta``).
+            **options: Arguments of ``create_chat_completion``. ``tool_choice`` counts for the first
+                reply; ``parallel_tool_calls=True`` lets one reply have several calls.
+
+        Returns:
+            An iterator of ``tools.ModelReply``, ``ToolCall``, ``ToolResult`` and at last
+            ``Finished``, which its ``result()`` returns too.
+
+        Raises:
+            InvalidArgumentError: An argument is out of range, a tool cannot be one, or two have the
+                same name.
+            TypeError: An option is unknown, or is decided by the run, like ``functions``.
+            MCPServerError: A server of tools has ended.
+        """
+        from .tools.loop import Conversation, ToolRun
+
+        conversation = Conversation(
+            messages, tools, max_steps, tool_timeout,
+            stream=stream, sees_images=self.chats.reads_media, options=options,
+        )  # fmt: skip
+        return ToolRun(conversation, self.create_chat_completion)
 
     def create_chat_completion_openai_v1(self, *args: Any, **kwargs: Any) -> Any:
         """Answer like ``create_chat_completion``, with objects of the ``openai`` package.

@@ -15,6 +15,7 @@ from ..sampling.defaults import SamplingDefaults
 from .completion import ChatCompletionJob
 from .conversation import Conversation
 from .formats.handlers import RenderingHandler, get_chat_completion_handler, handler_arguments
+from .media.render import MediaRenderer
 from .messages import checked_messages
 from .options import ChatOptions, Messages
 from .overflow import room_for, trimmed
@@ -101,6 +102,11 @@ class Chats:
         if isinstance(handler, RenderingHandler):
             return handler.renderer(self, has_tools=has_tools)
         return self.templates.renderer(self.chat_format, has_tools=has_tools)
+
+    @property
+    def reads_media(self) -> bool:
+        """Whether messages may have images or sounds."""
+        return self.handler is None and isinstance(self.renderer(has_tools=True), MediaRenderer)
 
     def job(
         self, messages: Messages, params: ChatParams, renderer: Renderer | None = None

@@ -21,12 +21,9 @@ class FurtherChatOptions(FurtherSamplingOptions, ChatExtras, total=False):
     """What ``create_chat_completion`` takes by name only."""
 
 
-class ChatOptions(GenerationOptions, ChatExtras, total=False):
-    """Arguments of ``create_chat_completion``, but for ``messages`` and ``stream``."""
+class ReplyOptions(GenerationOptions, ChatExtras, total=False):
+    """Arguments of ``create_chat_completion`` that do not say what can be called."""
 
-    functions: Tools
-    function_call: ToolChoice
-    tools: Tools
     tool_choice: ToolChoice
     response_format: Mapping[str, Any] | None
     logprobs: bool | None
@@ -38,3 +35,11 @@ class ChatOptions(GenerationOptions, ChatExtras, total=False):
     continue_final_message: bool | Literal["content", "reasoning_content"] | None
     chat_template_kwargs: Mapping[str, Any] | None
     parse_special: bool
+
+
+class ChatOptions(ReplyOptions, total=False):
+    """Arguments of ``create_chat_completion``, but for ``messages`` and ``stream``."""
+
+    functions: Tools
+    function_call: ToolChoice
+    tools: Tools
