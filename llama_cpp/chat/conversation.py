@@ -227,6 +227,11 @@ class TemplateConversation:
         """The part of the prompt that begins the reply."""
         return str(self._rendered["generation_prompt"])
 
+    @property
+    def thinking_start_tag(self) -> str:
+        """What a thought begins with; nothing where the template knows of none."""
+        return str(self._rendered["thinking_start_tag"])
+
     def _calls_only(self, thinks: bool) -> str:
         rendered = self._rendered
         _, tag, begun = rendered["generation_prompt"].rpartition(
