@@ -16,7 +16,7 @@ from ..constraints.spelling import spelled
 from ..errors import ChatTemplateError
 from ..generation.params import GenerationParams
 from ..handles import ChatTemplates, ReplyParser, Vocab
-from ..text import Triggers
+from ..text import ThoughtTags, Triggers
 from .messages import ANY_VALUE, ROLES, ReplyForm, text_of
 from .reply import Parser, PlainText
 from .required_tool_call import Thoughts, calls_only, has_calls, one_call
@@ -146,6 +146,15 @@ _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
 _RULE_NAME = re.compile(r"[\w?-]+")
 
 
+def _thought_tags(rendered: Mapping[str, Any]) -> ThoughtTags | None:
+    start, ends = rendered["thinking_start_tag"], rendered["thinking_end_tags"]
+    if not start or not ends:
+        return None
+    delimiters = rendered["message_delimiters"]
+    starts = [each["delimiter"] for each in delimiters if each["role"] == "assistant"]
+    return ThoughtTags(start, ends, rendered["generation_prompt"], next(iter(starts), ""))
+
+
 class TemplateConversation:
     """A conversation as one of the engine's templates renders it.
 
@@ -214,6 +223,7 @@ class TemplateConversation:
             self._grammar = one_call(self._grammar)
         if form.tool_choice == "required":
             self._grammar = self._calls_only(bool(given.get("enable_thinking", True)))
+        self._thoughts = _thought_tags(rendered)
         # The grammars that the engine makes begin with the reply's beginning.
         self._begun = spelled(vocab, self._rendered["generation_prompt"])
         self._preserved = frozenset(
@@ -249,6 +259,7 @@ class TemplateConversation:
             options.with_stops(self._rendered["additional_stops"]),
             preserved=self._preserved,
             grammar=self._own_grammar,
+            thoughts=self._thoughts,
         )
         if not self._grammar:
             return changed

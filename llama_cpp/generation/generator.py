@@ -15,12 +15,13 @@ from ..engine.adapter_spans import spans_of
 from ..errors import InvalidArgumentError
 from ..handles import Model
 from ..handles.token_sampler import TopLogprobs
-from ..llama_types import CompletionLogprobs, CompletionUsage
+from ..llama_types import CompletionLogprobs, CompletionTokensDetails, CompletionUsage
 from ..sampling.chain import token_sampler
 from ..sampling.params import SamplingParams
 from ..text import Pieces, StopStrings
 from ..text.builder import TextBuilder, TokenRecord
 from .params import GenerationParams
+from .thinking import Thinking
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Choice:
     prompt_text: str
     builder: TextBuilder
     lazy_grammar: LazyGrammar | None = None
+    thinking: Thinking | None = None
     request: Request = field(init=False)
     prompt_records: list[TokenRecord] = field(default_factory=list)
     reported: bool = False
@@ -76,8 +78,10 @@ class Choice:
 
     def token(self, token: int, logprobs: Logprobs | None) -> bool:
         """Take a token; return whether a stop string is complete."""
+        said = None if self.thinking is None else self.thinking.after(token)
         if self.lazy_grammar is not None:
-            grammar = self.lazy_grammar.after(token)
+            # A thought may mention what a call begins with.
+            grammar = self.lazy_grammar.after(token if said is None else said)
             if grammar is not None:
                 self.request.sampler.begin(grammar)
                 self.lazy_grammar = None
@@ -147,7 +151,8 @@ class Run:
             lazy = LazyGrammar(model, options.grammar, options.triggers)
         elif options.grammar is not None:
             constraint = begun(model, options.grammar, options.grammar_prefix)
-        choice = Choice(len(self.choices), prompt, text, builder, lazy)
+        thinking = None if options.thoughts is None else Thinking(model.vocab, options.thoughts)
+        choice = Choice(len(self.choices), prompt, text, builder, lazy, thinking)
         max_tokens = options.max_tokens
         choice.request = Request(
             prompt,
@@ -269,12 +274,16 @@ class Run:
                 "cached_tokens": sum(request.n_reused for request in requests[:: self._options.n])
             },
         }
+        details: CompletionTokensDetails = {}
         if drafted := sum(request.n_drafted for request in requests):
             accepted = sum(request.n_accepted for request in requests)
-            usage["completion_tokens_details"] = {
-                "accepted_prediction_tokens": accepted,
-                "rejected_prediction_tokens": drafted - accepted,
-            }
+            details["accepted_prediction_tokens"] = accepted
+            details["rejected_prediction_tokens"] = drafted - accepted
+        thinking = [choice.thinking for choice in self.choices if choice.thinking is not None]
+        if thinking:
+            details["reasoning_tokens"] = sum(each.n_tokens for each in thinking)
+        if details:
+            usage["completion_tokens_details"] = details
         return usage
 
     def logprobs(self, records: Sequence[TokenRecord], base: int) -> CompletionLogprobs | None:

@@ -13,7 +13,7 @@ from ..errors import InvalidArgumentError
 from ..sampling.hooks import LogitsProcessorList, StoppingCriteriaList
 from ..sampling.options import SamplingOptions, check_names
 from ..sampling.params import SamplingParams
-from ..text import StopStrings, Triggers
+from ..text import StopStrings, ThoughtTags, Triggers
 from ..validation.numbers import integer
 from .options import CompletionOptions, GenerationOptions
 
@@ -38,6 +38,7 @@ class GenerationParams:
         grammar_prefix: Tokens at the end of the prompt that the grammar covers too.
         preserved: Special tokens that are part of the text.
         adapters: What the tokens are computed with; None: those of the model.
+        thoughts: How the text writes thoughts; None: it has none.
     """
 
     max_tokens: int | None = 16
@@ -52,6 +53,7 @@ class GenerationParams:
     grammar_prefix: Sequence[int] = ()
     preserved: frozenset[int] = frozenset()
     adapters: AdapterSet | None = None
+    thoughts: ThoughtTags | None = None
 
     def with_stops(self, more: Sequence[str]) -> GenerationParams:
         """Add stop strings."""
