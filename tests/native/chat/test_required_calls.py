@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from chat_kit import OF_THE_ENGINE, QUESTION, WEATHER, source, templates
 
-from llama_cpp.chat.conversation import LoadedTemplate
+from llama_cpp.chat.conversation import Conversation, LoadedTemplate
 from llama_cpp.chat.formats.formatter import ChatFormatterResponse, FormatterRenderer
 from llama_cpp.chat.messages import ReplyForm
 from llama_cpp.chat.render import Renderer, TemplateRenderer
@@ -14,6 +14,7 @@ from llama_cpp.constraints.spelling import spelled
 from llama_cpp.errors import GrammarError
 from llama_cpp.generation.params import GenerationParams
 from llama_cpp.handles import Model
+from llama_cpp.text import ThoughtFinder
 
 ALL = sorted(path.stem for path in OF_THE_ENGINE.glob("*.jinja"))
 FORM = ReplyForm(tools=[WEATHER], tool_choice="required", parallel=False)
@@ -26,8 +27,19 @@ def knows_thoughts(name: str) -> bool:
 
 def admits(renderer: Renderer, model: Model, text: str) -> bool:
     """Whether a reply may begin with a text when a call is demanded."""
-    options = {"enable_thinking": True, "reasoning_format": "auto"}
-    talk = renderer.render(model.vocab, QUESTION, FORM, options, None)
+    return allows(rendered(renderer, model), model, text)
+
+
+def rendered(renderer: Renderer, model: Model) -> Conversation:
+    # One template thinks at a named effort only.
+    options = {
+        "enable_thinking": True, "reasoning_format": "auto",
+        "chat_template_kwargs": {"reasoning_effort": "high"},
+    }  # fmt: skip
+    return renderer.render(model.vocab, QUESTION, FORM, options, None)
+
+
+def allows(talk: Conversation, model: Model, text: str) -> bool:
     asked = talk.options(GenerationParams())
     assert isinstance(asked.grammar, str)
     grammar = grammar_sampler(model, asked.grammar, asked.grammar_prefix)
@@ -61,3 +73,19 @@ def test_a_formatter_without_a_template_has_no_thoughts(model: Model) -> None:
     renderer = FormatterRenderer(lambda **_: ChatFormatterResponse(prompt="?"))
     assert not admits(renderer, model, "<think>")
     assert admits(renderer, model, "<tool_call>")
+
+
+# The engine knows no tags of these, or its parser has no place for thoughts when there are tools.
+UNBOUNDED = {"LFM2-8B-A1B", "LFM2.5-Instruct", "muse-glimmer"}
+
+
+@pytest.mark.parametrize("name", sorted({*filter(knows_thoughts, ALL)} - UNBOUNDED))
+def test_a_thought_may_be_ended_by_a_message_and_the_first_end(name: str, model: Model) -> None:
+    """What a budget has to do under the grammar of a demanded call."""
+    # The tiny vocabulary has no such character.
+    template = LoadedTemplate(source(name).replace("\u2581", " "), "<s>", "</s>")
+    talk = rendered(TemplateRenderer(template), model)
+    tags = talk.options(GenerationParams()).thoughts
+    assert tags is not None
+    start = "" if ThoughtFinder(tags).is_open else tags.start
+    assert allows(talk, model, f"{start}Hm. Enough.{tags.ends[0]}")
