@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -134,11 +135,12 @@ class Chats:
             params.template_options(thinks_by_default=renderer.thinks_by_default),
             None if params.parse_special else self._special_texts,
         )
+        generation = replace(params.generation, thinking=params.thinking)
         return ChatCompletionJob(
             self._generator,
             conversation,
             self._defaults.seeded(params.sampling),
-            params.generation.with_adapters(adapters).with_stops(renderer.stops),
+            generation.with_adapters(adapters).with_stops(renderer.stops),
             self._model_name if params.model is None else params.model,
             legacy=params.is_legacy,
             include_usage=params.include_usage,

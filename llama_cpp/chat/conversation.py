@@ -13,8 +13,9 @@ from ..constraints.constraint import Constraint, is_guided, json_schema
 from ..constraints.gbnf import LlamaGrammar
 from ..constraints.json_schema.converter import check_json_schema
 from ..constraints.spelling import spelled
-from ..errors import ChatTemplateError
+from ..errors import ChatTemplateError, InvalidArgumentError
 from ..generation.params import GenerationParams
+from ..generation.thinking import ThinkingLimit
 from ..handles import ChatTemplates, ReplyParser, Vocab
 from ..text import ThoughtTags, Triggers
 from .messages import ANY_VALUE, ROLES, ReplyForm, text_of
@@ -219,6 +220,7 @@ class TemplateConversation:
         starts = [vocab.bos] if vocab.add_bos and vocab.bos >= 0 and ids[:1] != [vocab.bos] else []
         self.prompt: Sequence[int] = starts + ids
         self._grammar: str = rendered["grammar"]
+        self._admits_no_thought = False
         if not form.parallel:
             self._grammar = one_call(self._grammar)
         if form.tool_choice == "required":
@@ -250,8 +252,21 @@ class TemplateConversation:
         thoughts: Thoughts = "wanted" if thinks or tag else "unwanted"
         if not thinks and tag and begun.strip() in ("", *rendered["thinking_end_tags"]):
             thoughts = "begun"
+        self._admits_no_thought = thoughts == "begun"
         grammar = calls_only(self._grammar, self._rendered["parser"], thoughts)
         return self._grammar if grammar is None else grammar
+
+    def _limit(self, limit: ThinkingLimit) -> ThinkingLimit:
+        """How much may be thought under the grammar that there is."""
+        if self._own_grammar is not None:  # it says by itself whether there are thoughts
+            return ThinkingLimit()
+        ends = () if self._thoughts is None else self._thoughts.ends
+        if any(end in (limit.end_message or "") for end in ends):
+            raise InvalidArgumentError(
+                f"thinking_end_message={limit.end_message!r} has what ends a thought, which is "
+                "added to it: leave that out"
+            )
+        return replace(limit, end_message=None) if self._admits_no_thought else limit
 
     def options(self, options: GenerationParams) -> GenerationParams:
         """Add the template's stops, grammar and special tokens to a request's options."""
@@ -260,6 +275,7 @@ class TemplateConversation:
             preserved=self._preserved,
             grammar=self._own_grammar,
             thoughts=self._thoughts,
+            thinking=self._limit(options.thinking),
         )
         if not self._grammar:
             return changed

@@ -10,6 +10,7 @@ from ..constraints.constraint import Constraint, constraint_of
 from ..constraints.gbnf import LlamaGrammar
 from ..errors import InvalidArgumentError
 from ..generation.params import GenerationParams, includes_usage, sampling_of
+from ..generation.thinking import ThinkingLimit
 from ..sampling.options import check_names
 from ..sampling.params import SamplingParams
 from .messages import ReplyForm, reply_form
@@ -58,12 +59,17 @@ class ChatParams:
     continue_final_message: bool | Literal["content", "reasoning_content"] | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     parse_special: bool = False
+    thinking_budget: int | None = None
+    thinking_end_message: str | None = None
+    thinking: ThinkingLimit = field(init=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.chat_template_kwargs, Mapping):
             raise InvalidArgumentError(
                 f"chat_template_kwargs={self.chat_template_kwargs!r} must be a dict"
             )
+        limit = ThinkingLimit(self.thinking_budget, self.thinking_end_message)
+        object.__setattr__(self, "thinking", limit)
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise InvalidArgumentError(
@@ -114,6 +120,8 @@ class ChatParams:
             continue_final_message=options.get("continue_final_message"),
             chat_template_kwargs=options.get("chat_template_kwargs") or {},
             parse_special=options.get("parse_special", False),
+            thinking_budget=options.get("thinking_budget"),
+            thinking_end_message=options.get("thinking_end_message"),
         )
 
     @property
@@ -143,7 +151,7 @@ class ChatParams:
         """What goes to the template; whether to think is left to it where nobody says so."""
         thinks = self.enable_thinking
         if thinks is None and "enable_thinking" not in self.chat_template_kwargs:
-            thinks = thinks_by_default
+            thinks = thinks_by_default and self.thinking.budget != 0
         return {
             "enable_thinking": thinks,
             "reasoning_format": self.reasoning_format,

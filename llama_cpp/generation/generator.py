@@ -78,7 +78,10 @@ class Choice:
 
     def token(self, token: int, logprobs: Logprobs | None) -> bool:
         """Take a token; return whether a stop string is complete."""
-        said = None if self.thinking is None else self.thinking.after(token)
+        said = None
+        if self.thinking is not None:
+            said = self.thinking.after(token)
+            self.request.forced.extend(self.thinking.end())
         if self.lazy_grammar is not None:
             # A thought may mention what a call begins with.
             grammar = self.lazy_grammar.after(token if said is None else said)
@@ -151,7 +154,9 @@ class Run:
             lazy = LazyGrammar(model, options.grammar, options.triggers)
         elif options.grammar is not None:
             constraint = begun(model, options.grammar, options.grammar_prefix)
-        thinking = None if options.thoughts is None else Thinking(model.vocab, options.thoughts)
+        thinking = None
+        if options.thoughts is not None:
+            thinking = Thinking(model.vocab, options.thoughts, options.thinking)
         choice = Choice(len(self.choices), prompt, text, builder, lazy, thinking)
         max_tokens = options.max_tokens
         choice.request = Request(
@@ -167,6 +172,8 @@ class Run:
             stopping=options.stopping_criteria,
             spans=None if options.adapters is None else spans_of(prompt, options.adapters),
         )
+        if thinking is not None:
+            choice.request.forced.extend(thinking.end())
         self.choices.append(choice)
 
     def finish(self) -> None:

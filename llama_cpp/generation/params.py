@@ -16,6 +16,7 @@ from ..sampling.params import SamplingParams
 from ..text import StopStrings, ThoughtTags, Triggers
 from ..validation.numbers import integer
 from .options import CompletionOptions, GenerationOptions
+from .thinking import ThinkingLimit
 
 LOGPROBS_MAX = 100
 """How many of the likeliest tokens can be asked for."""
@@ -39,6 +40,7 @@ class GenerationParams:
         preserved: Special tokens that are part of the text.
         adapters: What the tokens are computed with; None: those of the model.
         thoughts: How the text writes thoughts; None: it has none.
+        thinking: How much of it may be thoughts.
     """
 
     max_tokens: int | None = 16
@@ -54,6 +56,7 @@ class GenerationParams:
     preserved: frozenset[int] = frozenset()
     adapters: AdapterSet | None = None
     thoughts: ThoughtTags | None = None
+    thinking: ThinkingLimit = field(default_factory=ThinkingLimit)
 
     def with_stops(self, more: Sequence[str]) -> GenerationParams:
         """Add stop strings."""

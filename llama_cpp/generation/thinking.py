@@ -1,22 +1,59 @@
-"""``Thinking``: the thoughts of one text that is being written."""
+"""``Thinking``: the thoughts of one text that is being written, and how much may be thought."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..constraints.spelling import spelled
+from ..errors import InvalidArgumentError
 from ..handles import Vocab
 from ..text import Pieces, ThoughtFinder, ThoughtTags
+from ..validation.numbers import integer
+
+
+@dataclass(frozen=True)
+class ThinkingLimit:
+    """How much of a text may be thoughts.
+
+    Attributes:
+        budget: So many tokens at most, of all its thoughts together; None or -1: any number.
+        end_message: What a thought ends with if the budget does not let it go on.
+
+    Raises:
+        InvalidArgumentError: The budget is below -1, or the message is no text.
+    """
+
+    budget: int | None = None
+    end_message: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget is not None:
+            budget = integer("thinking_budget", self.budget, -1, 2**31 - 1)
+            object.__setattr__(self, "budget", None if budget < 0 else budget)
+        if not isinstance(self.end_message, str | None):
+            raise InvalidArgumentError(
+                f"thinking_end_message={self.end_message!r} must be a text, or None"
+            )
 
 
 class Thinking:
-    """Follows one text.
+    """Follows one text, and ends its thoughts when they have had their budget.
 
     Args:
         vocab: What its tokens say.
         tags: How it writes thoughts.
+        limit: How much it may think.
     """
 
-    def __init__(self, vocab: Vocab, tags: ThoughtTags) -> None:
+    def __init__(self, vocab: Vocab, tags: ThoughtTags, limit: ThinkingLimit) -> None:
+        self._vocab = vocab
         self._pieces = Pieces(lambda token: vocab.token_to_piece(token, special=True))
         self._finder = ThoughtFinder(tags)
+        self._budget = limit.budget
+        self._message = limit.end_message or ""
+        self._end = tags.ends[0]
+        self._is_ending = False
 
     @property
     def n_tokens(self) -> int:
@@ -26,3 +63,20 @@ class Thinking:
     def after(self, token: int) -> str:
         """Take a token; return what of its text is no thought."""
         return self._finder.add(self._pieces[token][0])
+
+    def end(self) -> Sequence[int]:
+        """Return the tokens that end a thought which may not go on; none where it may."""
+        finder = self._finder
+        if not finder.is_open:
+            self._is_ending = False
+            return ()
+        if self._budget is None or self._is_ending:
+            return ()
+        if finder.n_tokens < self._budget or not finder.is_whole:
+            return ()
+        self._is_ending = True
+        message = spelled(self._vocab, self._message, parse_special=False)
+        end = spelled(self._vocab, self._end)
+        if not message and len(end) > 1 and self._end.startswith(finder.held):
+            return spelled(self._vocab, self._end[len(finder.held) :])  # it ends by itself already
+        return message + end

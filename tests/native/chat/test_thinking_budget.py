@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from chat_kit import QUESTION, WEATHER, source
+from chat_kit import QUESTION, WEATHER, source, user
 from llama_kit import open_llama
 from scripted import Script
 
+from llama_cpp.errors import InvalidArgumentError
 from llama_cpp.llama import Llama
+from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
 from llama_cpp.models import tinychat
 
 THOUGHT = "The user asks for the weather."
@@ -71,3 +73,133 @@ def test_a_call_that_a_thought_mentions_is_none(thinker: Llama) -> None:
     assert choice["message"]["reasoning_content"] == thought
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
+
+
+LONG = "The user asks for the weather, and again for the weather, and so on."
+
+
+@pytest.mark.parametrize("budget", [1, 5, 11])
+@pytest.mark.parametrize("options", [{}, {"logprobs": True, "top_logprobs": 1}], ids=["", "top"])
+def test_a_thought_ends_after_its_budget(
+    thinker: Llama, budget: int, options: dict[str, Any]
+) -> None:
+    tokens = Script(thinker, LONG).tokens
+    answered = answer(thinker, f"<think>{LONG}", thinking_budget=budget, **options)
+    [choice] = answered["choices"]
+    thought = thinker.detokenize(tokens[:budget]).decode()
+    assert choice["message"]["reasoning_content"] == thought
+    # The script goes on as if nothing had happened.
+    assert choice["message"]["content"] == thinker.detokenize(tokens[budget:]).decode()
+    assert reasoning_tokens(answered) == budget
+    if options:
+        written = [each["token"] for each in choice["logprobs"]["content"]]
+        assert written[budget + 1] == "</think>"
+
+
+def test_a_budget_that_is_enough_changes_nothing(thinker: Llama) -> None:
+    text = f"<think>{THOUGHT}</think>Rain."
+    for budget in (n_tokens(thinker, THOUGHT) + 1, -1, None):
+        answered = answer(thinker, text, thinking_budget=budget)
+        assert answered["choices"][0]["message"]["content"] == "Rain."
+        assert answered["choices"][0]["message"]["reasoning_content"] == THOUGHT
+
+
+def test_a_message_is_the_end_of_the_thought(thinker: Llama) -> None:
+    message = " Enough: I answer."
+    answered = answer(
+        thinker, f"<think>{LONG}", thinking_budget=4, thinking_end_message=message, stream=True,
+        stream_options={"include_usage": True},
+    )  # fmt: skip
+    *chunks, last = answered
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    thought = "".join(delta.get("reasoning_content", "") for delta in deltas)
+    begun = thinker.detokenize(Script(thinker, LONG).tokens[:4]).decode()
+    assert thought == begun + message
+    assert reasoning_tokens(last) >= 4
+
+
+def test_a_message_must_not_end_the_thought_by_itself(thinker: Llama) -> None:
+    with pytest.raises(InvalidArgumentError, match="leave that out"):
+        answer(thinker, "", thinking_budget=1, thinking_end_message="So.</think>")
+    with pytest.raises(InvalidArgumentError, match="thinking_end_message"):
+        answer(thinker, "", thinking_end_message=b"So.")
+    with pytest.raises(InvalidArgumentError, match="thinking_budget"):
+        answer(thinker, "", thinking_budget=-2)
+
+
+def test_without_a_budget_the_template_is_told_not_to_think(thinker: Llama) -> None:
+    answered = answer(thinker, "Rain.", thinking_budget=0)
+    prompt = thinker.create_chat_completion(QUESTION, enable_thinking=False, max_tokens=0)
+    assert answered["usage"]["prompt_tokens"] == prompt["usage"]["prompt_tokens"]
+    assert answered["choices"][0]["message"]["content"] == "Rain."
+
+
+def test_without_a_budget_a_thought_ends_where_it_begins(thinker: Llama) -> None:
+    answered = answer(thinker, "<think>Rain.", thinking_budget=0, enable_thinking=True)
+    assert answered["choices"][0]["message"] == {"role": "assistant", "content": "Rain."}
+    assert reasoning_tokens(answered) == 0
+
+
+def test_a_template_that_always_begins_a_thought_has_it_ended_at_once() -> None:
+    template = source("MiniMax-M2")
+    with open_llama(tinychat(), chat_template=template, n_ctx=1024) as llm:
+        answered = answer(llm, "Rain.", thinking_budget=0)
+        message = answered["choices"][0]["message"]
+        assert message["content"] == "Rain."
+        assert not message.get("reasoning_content", "").strip()
+        assert reasoning_tokens(answered) == 0
+
+
+def test_all_thoughts_of_a_reply_have_one_budget(thinker: Llama) -> None:
+    text = "<think>The user asks</think>\n<think>again and again.</think>Rain."
+    answered = answer(thinker, text, thinking_budget=4)
+    assert reasoning_tokens(answered) == 4
+
+
+def test_a_call_that_is_demanded_comes_after_the_budget(thinker: Llama) -> None:
+    call = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo", "days": 1}}\n'
+    tool = {"tools": [WEATHER], "tool_choice": "required"}
+    answered = answer(
+        thinker, f"<think>{THOUGHT}\n{call}</tool_call>", thinking_end_message=" So.",
+        thinking_budget=n_tokens(thinker, THOUGHT), **tool,
+    )  # fmt: skip
+    [choice] = answered["choices"]
+    assert choice["message"]["reasoning_content"] == THOUGHT + " So."
+    assert choice["message"]["tool_calls"][0]["function"]["name"] == "get_weather"
+
+
+def test_a_grammar_of_the_caller_says_by_itself_what_is_thought(thinker: Llama) -> None:
+    answered: Any = thinker.create_chat_completion(
+        QUESTION, grammar='root ::= "<think>" [a-z]{4,9}', thinking_budget=2, temperature=0
+    )
+    assert answered["choices"][0]["finish_reason"] == "stop"
+    assert reasoning_tokens(answered) > 0
+
+
+def test_several_replies_at_once_have_a_budget_each() -> None:
+    """No processor looks at the logits here, so that the tokens of all are chosen together."""
+    with open_llama(tinychat(), n_ctx=1024) as llm:
+        end = Script(llm, "</think>").tokens[0]
+        answered: Any = llm.create_chat_completion(
+            QUESTION, enable_thinking=True, thinking_budget=6, n=2, max_tokens=30, seed=1,
+            logit_bias={end: -100.0},
+        )  # fmt: skip
+    assert reasoning_tokens(answered) == 12
+    for choice in answered["choices"]:
+        assert choice["message"]["reasoning_content"]
+        assert choice["message"]["content"]
+
+
+def test_guessed_tokens_change_nothing() -> None:
+    answers = []
+    for draft in (None, LlamaPromptLookupDecoding(num_pred_tokens=4)):
+        with open_llama(tinychat(), n_ctx=1024, draft_model=draft) as llm:
+            end = Script(llm, "</think>").tokens[0]
+            answered: Any = llm.create_chat_completion(
+                [user("Say after me: the user asks for the capital of France.")],
+                enable_thinking=True, thinking_budget=9, max_tokens=40, temperature=0,
+                logit_bias={end: -100.0}, thinking_end_message=" It is time to answer.",
+            )  # fmt: skip
+        answers.append((answered["choices"][0]["message"], reasoning_tokens(answered)))
+    assert answers[0] == answers[1]
+    assert answers[0][0]["reasoning_content"].endswith(" It is time to answer.")
