@@ -128,6 +128,11 @@ class LoadedTemplate:
         return bool(self.templates.describe()["caps"]["supports_tools"])
 
     @cached_property
+    def knows_efforts(self) -> bool:
+        """Whether it tells the model how much effort to take in thinking."""
+        return bool(self.templates.describe()["caps"]["supports_reasoning_effort"])
+
+    @cached_property
     def roles(self) -> frozenset[str]:
         """OpenAI's roles, and those that the template compares roles with."""
         named = r"""role['"]?\]?\s*(?:==|!=|in)\s*[\[(]?['"](\w+)['"]"""
@@ -180,6 +185,7 @@ class TemplateConversation:
         options: Mapping[str, Any],
         special_texts: SpecialTexts | None = None,
     ) -> None:
+        self._template = template
         self._own_grammar: LlamaGrammar | str | Constraint | None = form.grammar
         given = {
             **options,
@@ -266,6 +272,7 @@ class TemplateConversation:
                 f"thinking_end_message={limit.end_message!r} has what ends a thought, which is "
                 "added to it: leave that out"
             )
+        limit = limit.without_effort(is_told=self._template.knows_efforts)
         return replace(limit, end_message=None) if self._admits_no_thought else limit
 
     def options(self, options: GenerationParams) -> GenerationParams:

@@ -21,10 +21,14 @@ class ChatExtras(GenerationExtras, total=False):
             model's template is written for the model. 0: none, so that a template that can be told
             not to think is told. None or -1: any number.
         thinking_end_message: What a thought that the budget ends is to end with.
+        reasoning_effort: "none", "minimal", "low", "medium", "high", "xhigh" or "max": whether and
+            how much to think. A template that knows efforts is told; for others it is a budget of
+            0, 512, 1024, 8192 or 24576 tokens, and none for the last two.
     """
 
     thinking_budget: int | None
     thinking_end_message: str | None
+    reasoning_effort: str | None
 
 
 class FurtherChatOptions(FurtherSamplingOptions, ChatExtras, total=False):

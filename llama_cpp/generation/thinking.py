@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..constraints.spelling import spelled
@@ -10,6 +10,12 @@ from ..errors import InvalidArgumentError
 from ..handles import Vocab
 from ..text import Pieces, ThoughtFinder, ThoughtTags
 from ..validation.numbers import integer
+
+EFFORTS: Mapping[str, int | None] = {
+    "none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": None,
+    "max": None,
+}  # fmt: skip
+"""How many tokens of thought an effort is, for a template that cannot be told of efforts."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +25,15 @@ class ThinkingLimit:
     Attributes:
         budget: So many tokens at most, of all its thoughts together; None or -1: any number.
         end_message: What a thought ends with if the budget does not let it go on.
+        effort: One of ``EFFORTS``, for a budget where there is none.
 
     Raises:
-        InvalidArgumentError: The budget is below -1, or the message is no text.
+        InvalidArgumentError: The budget is below -1, the message is no text, or the effort unknown.
     """
 
     budget: int | None = None
     end_message: str | None = None
+    effort: str | None = None
 
     def __post_init__(self) -> None:
         if self.budget is not None:
@@ -35,6 +43,22 @@ class ThinkingLimit:
             raise InvalidArgumentError(
                 f"thinking_end_message={self.end_message!r} must be a text, or None"
             )
+        if self.effort is not None and self.effort not in tuple(EFFORTS):
+            raise InvalidArgumentError(
+                f"reasoning_effort={self.effort!r} must be one of {', '.join(EFFORTS)}"
+            )
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing may be thought."""
+        return self.budget == 0 or self.effort == "none"
+
+    def without_effort(self, *, is_told: bool) -> ThinkingLimit:
+        """Make a budget of the effort, unless there is one or the template is told the effort."""
+        budget = 0 if self.is_none else self.budget
+        if budget is None and self.effort is not None and not is_told:
+            budget = EFFORTS[self.effort]
+        return ThinkingLimit(budget, self.end_message)
 
 
 class Thinking:

@@ -10,7 +10,10 @@ from chat_kit import QUESTION, WEATHER, source, user
 from llama_kit import open_llama
 from scripted import Script
 
+from llama_cpp.chat.messages import ReplyForm
 from llama_cpp.errors import InvalidArgumentError
+from llama_cpp.generation.params import GenerationParams
+from llama_cpp.generation.thinking import ThinkingLimit
 from llama_cpp.llama import Llama
 from llama_cpp.llama_speculative import LlamaPromptLookupDecoding
 from llama_cpp.models import tinychat
@@ -203,3 +206,50 @@ def test_guessed_tokens_change_nothing() -> None:
         answers.append((answered["choices"][0]["message"], reasoning_tokens(answered)))
     assert answers[0] == answers[1]
     assert answers[0][0]["reasoning_content"].endswith(" It is time to answer.")
+
+
+@pytest.mark.parametrize(
+    ("effort", "budget"), [("none", 0), ("minimal", 512), ("low", 1024), ("max", None)]
+)
+def test_an_effort_is_a_budget_where_the_template_knows_none(
+    thinker: Llama, effort: str, budget: int | None
+) -> None:
+    assert limit_of(thinker, reasoning_effort=effort).budget == budget
+    chosen = limit_of(thinker, reasoning_effort=effort, thinking_budget=7).budget
+    assert chosen == (0 if effort == "none" else 7)
+
+
+def test_a_template_that_knows_efforts_is_told() -> None:
+    prompts = {}
+    template = source("openai-gpt-oss-120b")
+    with open_llama(tinychat(), chat_template=template, n_ctx=1024) as llm:
+        for effort in ("low", "high"):
+            assert limit_of(llm, reasoning_effort=effort).budget is None
+            params = llm.chats.params(reasoning_effort=effort)
+            prompts[effort] = llm.detokenize(list(llm.chats.job(QUESTION, params).prompt))
+        assert limit_of(llm, reasoning_effort="none").budget == 0
+        named = {"reasoning_effort": "high"}
+        params = llm.chats.params(reasoning_effort="low", chat_template_kwargs=named)
+        assert llm.detokenize(list(llm.chats.job(QUESTION, params).prompt)) == prompts["high"]
+    assert b"Reasoning: low" in prompts["low"]
+    assert b"Reasoning: high" in prompts["high"]
+
+
+def test_an_effort_asks_for_thoughts_and_none_against_them() -> None:
+    with open_llama(tinychat(), n_ctx=1024) as llm:
+        for effort, thinks in (("low", True), ("none", False)):
+            answered: Any = llm.create_chat_completion(
+                QUESTION, reasoning_effort=effort, temperature=0, max_tokens=60
+            )
+            assert bool(reasoning_tokens(answered)) == thinks
+        with pytest.raises(InvalidArgumentError, match="reasoning_effort='much' must be one of"):
+            llm.create_chat_completion(QUESTION, reasoning_effort="much")
+
+
+def limit_of(llm: Llama, **options: Any) -> ThinkingLimit:
+    """What a call makes of its arguments."""
+    params = llm.chats.params(**options)
+    renderer = llm.chats.renderer()
+    given = params.template_options(thinks_by_default=renderer.thinks_by_default)
+    talk = renderer.render(llm.chats.model.vocab, QUESTION, ReplyForm(), given, None)
+    return talk.options(GenerationParams(thinking=params.thinking)).thinking
