@@ -86,24 +86,20 @@ def completing(llama: Llama, body: CreateCompletionRequest) -> dict[str, Any]:
 _CHAT = (
     "functions", "function_call", "tools", "tool_choice", "parallel_tool_calls",
     "response_format", "reasoning_format", "enable_thinking", "chat_template_kwargs",
-    "continue_final_message", "logprobs", "top_logprobs",
+    "continue_final_message", "logprobs", "top_logprobs", "reasoning_effort",
+    "thinking_budget", "thinking_end_message",
 )  # fmt: skip
 
 
 def chatting(llama: Llama, body: CreateChatCompletionRequest) -> dict[str, Any]:
     """The arguments of ``create_chat_completion``."""
     asked = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    arguments = {
+    return {
         **generating(llama, body),
         **{name: value for name in _CHAT if (value := getattr(body, name)) is not None},
         "messages": body.messages,
         "max_tokens": asked,
     }
-    if body.reasoning_effort is not None and body.enable_thinking is None:
-        arguments["enable_thinking"] = body.reasoning_effort != "none"
-        kwargs = {"reasoning_effort": body.reasoning_effort}
-        arguments["chat_template_kwargs"] = {**kwargs, **(body.chat_template_kwargs or {})}
-    return arguments
 
 
 def completion_job(llama: Llama, arguments: Mapping[str, Any]) -> CompletionJob:

@@ -75,9 +75,7 @@ async def create_response(
             arguments[field] = getattr(body, field)
     if body.top_logprobs:
         arguments |= {"logprobs": True, "top_logprobs": body.top_logprobs}
-    effort = (body.reasoning or {}).get("effort")
-    if effort is not None:
-        arguments["enable_thinking"] = effort != "none"
+    arguments["reasoning_effort"] = (body.reasoning or {}).get("effort")
     builder = ResponseBuilder(_echoed(body, name))
 
     def call(llama: Llama) -> PolledJob:
