@@ -113,10 +113,11 @@ class PromptTokensDetails(TypedDict):
 
 
 class CompletionTokensDetails(TypedDict):
-    """What came of guessed tokens."""
+    """What came of guessed tokens, and how many were thoughts."""
 
-    accepted_prediction_tokens: int
-    rejected_prediction_tokens: int
+    accepted_prediction_tokens: NotRequired[int]
+    rejected_prediction_tokens: NotRequired[int]
+    reasoning_tokens: NotRequired[int]
 
 
 class CompletionUsage(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -148,11 +149,12 @@ class Chats:
             conversation, dropped = trimmed(checked, render, room)
         else:
             conversation = render(checked)
+        generation = replace(params.generation, thinking=params.thinking)
         return ChatCompletionJob(
             self._generator,
             conversation,
             self._defaults.seeded(params.sampling),
-            params.generation.with_adapters(adapters).with_stops(renderer.stops),
+            generation.with_adapters(adapters).with_stops(renderer.stops),
             self._model_name if params.model is None else params.model,
             legacy=params.is_legacy,
             include_usage=params.include_usage,

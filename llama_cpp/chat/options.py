@@ -14,7 +14,21 @@ ToolChoice: TypeAlias = str | Mapping[str, Any] | None
 
 
 class ChatExtras(GenerationExtras, total=False):
-    """Arguments of ``create_chat_completion`` that llama-cpp-python lacks."""
+    """Arguments of ``create_chat_completion`` that llama-cpp-python lacks.
+
+    Attributes:
+        thinking_budget: How many tokens of a reply may be thoughts; then what ends a thought in the
+            model's template is written for the model. 0: none, so that a template that can be told
+            not to think is told. None or -1: any number.
+        thinking_end_message: What a thought that the budget ends is to end with.
+        reasoning_effort: "none", "minimal", "low", "medium", "high", "xhigh" or "max": whether and
+            how much to think. A template that knows efforts is told; for others it is a budget of
+            0, 512, 1024, 8192 or 24576 tokens, and none for the last two.
+    """
+
+    thinking_budget: int | None
+    thinking_end_message: str | None
+    reasoning_effort: str | None
 
 
 class FurtherChatOptions(FurtherSamplingOptions, ChatExtras, total=False):

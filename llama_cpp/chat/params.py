@@ -11,6 +11,7 @@ from ..constraints.gbnf import LlamaGrammar
 from ..errors import InvalidArgumentError
 from ..generation.params import GenerationParams, includes_usage, sampling_of
 from ..generation.service import ServiceParams
+from ..generation.thinking import ThinkingLimit
 from ..sampling.options import check_names
 from ..sampling.params import SamplingParams
 from .messages import ReplyForm, reply_form
@@ -59,12 +60,20 @@ class ChatParams:
     continue_final_message: bool | Literal["content", "reasoning_content"] | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     parse_special: bool = False
+    thinking_budget: int | None = None
+    thinking_end_message: str | None = None
+    reasoning_effort: str | None = None
+    thinking: ThinkingLimit = field(init=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.chat_template_kwargs, Mapping):
             raise InvalidArgumentError(
                 f"chat_template_kwargs={self.chat_template_kwargs!r} must be a dict"
             )
+        limit = ThinkingLimit(
+            self.thinking_budget, self.thinking_end_message, self.reasoning_effort
+        )
+        object.__setattr__(self, "thinking", limit)
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise InvalidArgumentError(
@@ -117,6 +126,9 @@ class ChatParams:
             continue_final_message=options.get("continue_final_message"),
             chat_template_kwargs=options.get("chat_template_kwargs") or {},
             parse_special=options.get("parse_special", False),
+            thinking_budget=options.get("thinking_budget"),
+            thinking_end_message=options.get("thinking_end_message"),
+            reasoning_effort=options.get("reasoning_effort"),
         )
 
     @property
@@ -145,11 +157,15 @@ class ChatParams:
     def template_options(self, *, thinks_by_default: bool) -> dict[str, Any]:
         """What goes to the template; whether to think is left to it where nobody says so."""
         thinks = self.enable_thinking
-        if thinks is None and "enable_thinking" not in self.chat_template_kwargs:
-            thinks = thinks_by_default
+        variables = dict(self.chat_template_kwargs)
+        if thinks is None and "enable_thinking" not in variables:
+            wanted = thinks_by_default or self.reasoning_effort is not None
+            thinks = wanted and not self.thinking.is_none
+        if self.reasoning_effort not in (None, "none"):
+            variables.setdefault("reasoning_effort", self.reasoning_effort)
         return {
             "enable_thinking": thinks,
             "reasoning_format": self.reasoning_format,
             "continue_final_message": self.continue_final_message,
-            "chat_template_kwargs": self.chat_template_kwargs or None,
+            "chat_template_kwargs": variables or None,
         }

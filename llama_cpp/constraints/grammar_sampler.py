@@ -89,14 +89,16 @@ class LazyGrammar:
         self._finder = TriggerFinder(triggers)
         self._decoder = Utf8Decoder()
 
-    def after(self, token: int) -> Sampler | Matcher | None:
-        """Take a token; return the grammar when it begins to count.
+    def after(self, token: int | str) -> Sampler | Matcher | None:
+        """Take a token, or what of it counts; return the grammar when it begins to count.
 
         Raises:
             GrammarError: The rules do not parse.
         """
         vocab = self._model.vocab
-        found = self._finder.feed(self._decoder.feed(vocab.token_to_piece(token, special=True)))
+        if not isinstance(token, str):
+            token = self._decoder.feed(vocab.token_to_piece(token, special=True))
+        found = self._finder.feed(token)
         if found is None:
             return None
         try:

@@ -115,6 +115,8 @@ class Postprocessor:
             request = slot.request
             if request is None or slot.drafts or not request.max_tokens:
                 continue
+            if request.forced:
+                continue
             if slot.n_cached + count == len(slot.tokens):
                 yield slot, request, index
 
@@ -155,6 +157,9 @@ class Postprocessor:
 
     def _force(self, slot: Slot, request: Request) -> None:
         """Take the tokens that have to follow; the next step computes them together."""
+        while request.forced:
+            if not self._take(slot, request, request.next_forced(), -1):
+                return
         for token in request.sampler.forced():
             request.sampler.accept(token)
             if not self._take(slot, request, token, -1):
@@ -164,6 +169,8 @@ class Postprocessor:
         self, request: Request, index: int, processed: npt.NDArray[np.float32] | None
     ) -> int | None:
         """Return the next token, or None if a stopping criterion says so."""
+        if request.forced:
+            return request.next_forced()
         if not request.has_hooks:
             return request.sampler.sample(self._context, index)
         row, ids = processed, _ids(request)

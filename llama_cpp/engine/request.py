@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -146,6 +147,8 @@ class Request:
         """Where in the prompt the tokens begin that the consumer does not have yet."""
         self.n_drafted = self.n_accepted = 0
         self.drafting: DraftLength | None = None
+        self.forced: deque[int] = deque()
+        """Tokens that come next, whatever the model would say; the consumer may add to them."""
         self.sampler = sampler
         self.consumer = consumer
         self.max_tokens = max_tokens
@@ -184,6 +187,12 @@ class Request:
     def reusable(self) -> list[int]:
         """The tokens whose memory another sequence may lend: no logits are wanted before them."""
         return self.tokens[: self.measured_from] if self.prompt_logprobs else self.tokens
+
+    def next_forced(self) -> int:
+        """Take the first of the tokens that have to come."""
+        token = self.forced.popleft()
+        self.sampler.accept(token)
+        return token
 
     @property
     def measures(self) -> bool:

@@ -17,6 +17,7 @@ from ..handles import Model
 from ..handles.token_sampler import TopLogprobs
 from ..llama_types import (
     CompletionLogprobs,
+    CompletionTokensDetails,
     CompletionUsage,
     PromptProgress,
     SamplingTraceStage,
@@ -27,6 +28,7 @@ from ..sampling.params import SamplingParams
 from ..text import Pieces, StopStrings
 from ..text.builder import TextBuilder, TokenRecord
 from .params import GenerationParams
+from .thinking import Thinking
 from .timings import progress_of, timings_of
 
 
@@ -67,6 +69,7 @@ class Choice:
     prompt_text: str
     builder: TextBuilder
     lazy_grammar: LazyGrammar | None = None
+    thinking: Thinking | None = None
     request: Request = field(init=False)
     prompt_records: list[TokenRecord] = field(default_factory=list)
     reported: bool = False
@@ -99,8 +102,13 @@ class Choice:
 
     def token(self, token: int, logprobs: Logprobs | None) -> bool:
         """Take a token; return whether a stop string is complete."""
+        said = None
+        if self.thinking is not None:
+            said = self.thinking.after(token)
+            self.request.forced.extend(self.thinking.end())
         if self.lazy_grammar is not None:
-            grammar = self.lazy_grammar.after(token)
+            # A thought may mention what a call begins with.
+            grammar = self.lazy_grammar.after(token if said is None else said)
             if grammar is not None:
                 self.request.sampler.begin(grammar)
                 self.lazy_grammar = None
@@ -176,7 +184,10 @@ class Run:
             lazy = LazyGrammar(model, options.grammar, options.triggers)
         elif options.grammar is not None:
             constraint = begun(model, options.grammar, options.grammar_prefix)
-        choice = Choice(len(self.choices), prompt, text, builder, lazy)
+        thinking = None
+        if options.thoughts is not None:
+            thinking = Thinking(model.vocab, options.thoughts, options.thinking)
+        choice = Choice(len(self.choices), prompt, text, builder, lazy, thinking)
         choice.tells_progress = options.service.return_progress
         max_tokens = options.max_tokens
         choice.request = Request(
@@ -194,6 +205,8 @@ class Run:
             terms=options.service.terms,
             traces=options.sampling_trace,
         )
+        if thinking is not None:
+            choice.request.forced.extend(thinking.end())
         self.choices.append(choice)
 
     def finish(self) -> None:
@@ -305,12 +318,16 @@ class Run:
                 "cached_tokens": sum(request.n_reused for request in requests[:: self._options.n])
             },
         }
+        details: CompletionTokensDetails = {}
         if drafted := sum(request.n_drafted for request in requests):
             accepted = sum(request.n_accepted for request in requests)
-            usage["completion_tokens_details"] = {
-                "accepted_prediction_tokens": accepted,
-                "rejected_prediction_tokens": drafted - accepted,
-            }
+            details["accepted_prediction_tokens"] = accepted
+            details["rejected_prediction_tokens"] = drafted - accepted
+        thinking = [choice.thinking for choice in self.choices if choice.thinking is not None]
+        if thinking:
+            details["reasoning_tokens"] = sum(each.n_tokens for each in thinking)
+        if details:
+            usage["completion_tokens_details"] = details
         return usage
 
     @property

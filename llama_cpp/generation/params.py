@@ -13,10 +13,11 @@ from ..errors import InvalidArgumentError
 from ..sampling.hooks import LogitsProcessorList, StoppingCriteriaList
 from ..sampling.options import SamplingOptions, check_names
 from ..sampling.params import SamplingParams
-from ..text import StopStrings, Triggers
+from ..text import StopStrings, ThoughtTags, Triggers
 from ..validation.numbers import integer
 from .options import CompletionOptions, GenerationOptions
 from .service import ServiceParams
+from .thinking import ThinkingLimit
 
 LOGPROBS_MAX = 100
 """How many of the likeliest tokens can be asked for."""
@@ -41,6 +42,8 @@ class GenerationParams:
         adapters: What the tokens are computed with; None: those of the model.
         service: How the call is served.
         sampling_trace: Whether to tell how each token was chosen.
+        thoughts: How the text writes thoughts; None: it has none.
+        thinking: How much of it may be thoughts.
     """
 
     max_tokens: int | None = 16
@@ -57,6 +60,8 @@ class GenerationParams:
     adapters: AdapterSet | None = None
     service: ServiceParams = field(default_factory=ServiceParams)
     sampling_trace: bool = False
+    thoughts: ThoughtTags | None = None
+    thinking: ThinkingLimit = field(default_factory=ThinkingLimit)
 
     def with_stops(self, more: Sequence[str]) -> GenerationParams:
         """Add stop strings."""

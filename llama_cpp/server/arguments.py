@@ -107,7 +107,8 @@ def completing(llama: Llama, body: CreateCompletionRequest) -> dict[str, Any]:
 _CHAT = (
     "functions", "function_call", "tools", "tool_choice", "parallel_tool_calls",
     "response_format", "reasoning_format", "enable_thinking", "chat_template_kwargs",
-    "continue_final_message", "logprobs", "top_logprobs",
+    "continue_final_message", "logprobs", "top_logprobs", "reasoning_effort",
+    "thinking_budget", "thinking_end_message",
 )  # fmt: skip
 
 
@@ -124,10 +125,6 @@ def chatting(llama: Llama, body: CreateChatCompletionRequest) -> dict[str, Any]:
         if body.response_format is not None:
             raise InvalidArgumentError("give a json_schema or a response_format, not both")
         arguments["response_format"] = {"type": "json_object", "schema": body.json_schema}
-    if body.reasoning_effort is not None and body.enable_thinking is None:
-        arguments["enable_thinking"] = body.reasoning_effort != "none"
-        kwargs = {"reasoning_effort": body.reasoning_effort}
-        arguments["chat_template_kwargs"] = {**kwargs, **(body.chat_template_kwargs or {})}
     return arguments
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from typing_extensions import Self, TypedDict
 
 from ..compat.names import lookup as _lookup
@@ -196,6 +204,18 @@ class CreateChatCompletionRequest(Generating):
     reasoning_format: str | None = None
     reasoning_effort: str | None = None
     enable_thinking: bool | None = None
+    thinking_budget: Limit | None = Field(
+        None,
+        description="Tokens of thought at most; -1: any number. Also by llama-server's names.",
+        validation_alias=AliasChoices(
+            "thinking_budget", "reasoning_budget_tokens", "thinking_budget_tokens"
+        ),
+    )
+    thinking_end_message: str | None = Field(
+        None,
+        description="What a thought that the budget ends is to end with.",
+        validation_alias=AliasChoices("thinking_end_message", "reasoning_budget_message"),
+    )
     chat_template_kwargs: dict[str, Any] | None = None
     continue_final_message: bool | str | None = None
 

@@ -315,4 +315,5 @@ def handler_arguments(params: ChatParams) -> dict[str, Any]:
 _FURTHER = (
     "lora", "parallel_tool_calls", "enable_thinking", "reasoning_format",
     "continue_final_message", "chat_template_kwargs", "parse_special",
+    "thinking_budget", "thinking_end_message", "reasoning_effort",
 )  # fmt: skip

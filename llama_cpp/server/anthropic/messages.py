@@ -19,7 +19,7 @@ from ..generation import PolledJob
 from ..json_body import JSONBodyRoute
 from ..stream import answered
 from ..types import Body, Integer, Number, Serving, Share, Stops
-from .shapes import MessageBuilder, chat_tool_choice, chat_tools, conversation, wants_thoughts
+from .shapes import MessageBuilder, chat_thinking, chat_tool_choice, chat_tools, conversation
 
 router = APIRouter(tags=["Anthropic"], route_class=JSONBodyRoute)
 
@@ -70,7 +70,7 @@ def _arguments(body: CountTokensRequest) -> dict[str, Any]:
     if (body.tool_choice or {}).get("disable_parallel_tool_use"):
         arguments["parallel_tool_calls"] = False
     if body.thinking is not None:
-        arguments["enable_thinking"] = wants_thoughts(body.thinking)
+        arguments |= chat_thinking(body.thinking)
     return arguments
 
 

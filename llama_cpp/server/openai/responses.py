@@ -75,12 +75,10 @@ async def create_response(
             arguments[field] = getattr(body, field)
     if body.top_logprobs:
         arguments |= {"logprobs": True, "top_logprobs": body.top_logprobs}
-    effort = (body.reasoning or {}).get("effort")
-    if effort is not None:
-        arguments["enable_thinking"] = effort != "none"
     if body.truncation == "auto":
         arguments["overflow"] = "trim"
     arguments |= serving(body)
+    arguments["reasoning_effort"] = (body.reasoning or {}).get("effort")
     builder = ResponseBuilder(_echoed(body, name))
 
     def call(llama: Llama) -> PolledJob:
