@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
@@ -28,6 +28,8 @@ from .llama_types import (
     CreateCompletionStreamResponse,
     CreateEmbeddingResponse,
 )
+from .structured.shape import TypeOrSchema
+from .structured.streams import AsyncChunkStream, ReplyTexts
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -92,11 +94,11 @@ class AsyncLlama:
     @overload
     async def create_completion(
         self, prompt: Prompt, *, stream: Literal[True], **options: Unpack[CompletionOptions]
-    ) -> AsyncIterator[CreateCompletionStreamResponse]: ...
+    ) -> AsyncChunkStream[CreateCompletionStreamResponse]: ...
     @overload
     async def create_completion(
         self, prompt: Prompt, *, stream: bool, **options: Unpack[CompletionOptions]
-    ) -> CreateCompletionResponse | AsyncIterator[CreateCompletionStreamResponse]: ...
+    ) -> CreateCompletionResponse | AsyncChunkStream[CreateCompletionStreamResponse]: ...
     async def create_completion(
         self,
         prompt: Prompt,
@@ -172,7 +174,7 @@ class AsyncLlama:
         stream: Literal[False] = False,
         stop: str | list[str] | None = ...,
         seed: int | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: TypeOrSchema = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
@@ -203,11 +205,11 @@ class AsyncLlama:
     @overload
     async def create_chat_completion(
         self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
-    ) -> AsyncIterator[CreateChatCompletionStreamResponse]: ...
+    ) -> AsyncChunkStream[CreateChatCompletionStreamResponse]: ...
     @overload
     async def create_chat_completion(
         self, messages: Messages, *, stream: bool, **options: Unpack[ChatOptions]
-    ) -> CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]: ...
+    ) -> CreateChatCompletionResponse | AsyncChunkStream[CreateChatCompletionStreamResponse]: ...
     async def create_chat_completion(
         self,
         messages: Messages,
@@ -223,7 +225,7 @@ class AsyncLlama:
         stream: bool = False,
         stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
         seed: int | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: TypeOrSchema = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
@@ -282,7 +284,8 @@ class AsyncLlama:
         def prepare() -> Job:
             if chats.handler is None:
                 return chats.job(messages, params)
-            return HandledJob(partial(chats.handled, self.llama, messages, params))
+            handled = partial(chats.handled, self.llama, messages, params)
+            return HandledJob(handled, ReplyTexts(params.shape) if params.shape else None)
 
         result: CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]
         result = await self._run(prepare, stream)
@@ -339,7 +342,13 @@ class AsyncLlama:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def _run(self, prepare: Callable[[], Job], stream: bool) -> Any:
-        return self._stream(await self._in_thread(prepare)) if stream else await self._wait(prepare)
+        if not stream:
+            return await self._wait(prepare)
+        job = await self._in_thread(prepare)
+        chunks = self._stream(job)
+        if job.texts is None:
+            return chunks
+        return AsyncChunkStream(chunks, job.texts.without_texts())
 
     async def _wait(self, prepare: Callable[[], Waitable]) -> Any:
         # Long prompts take a while to tokenize: not on the loop's thread.
@@ -350,7 +359,7 @@ class AsyncLlama:
             job.cancel()
             raise
 
-    async def _stream(self, job: Job) -> AsyncIterator[Any]:
+    async def _stream(self, job: Job) -> AsyncGenerator[Any, None]:
         mailbox: Mailbox[Any] = Mailbox(asyncio.get_running_loop())
         self._threads.submit(mailbox.fill, job.chunks)
         try:
@@ -373,6 +382,10 @@ class Waitable(Protocol):
 class Job(Waitable, Protocol):
     """One that can be iterated too."""
 
+    @property
+    def texts(self) -> ReplyTexts | None:
+        """What keeps the texts of its parts; None where they may be anything."""
+
     def chunks(self) -> Iterator[Any]:
         """Yield its parts."""
 
@@ -382,10 +395,12 @@ class HandledJob:
 
     Args:
         call: Takes ``stream``.
+        texts: Keeps the texts of a stream; None where its parts may be anything.
     """
 
-    def __init__(self, call: Callable[..., Any]) -> None:
+    def __init__(self, call: Callable[..., Any], texts: ReplyTexts | None) -> None:
         self._call = call
+        self.texts = texts
         self._is_cancelled = False
 
     def result(self) -> Any:

@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor
     from .sampling.hooks import StoppingCriteria as StoppingCriteria
     from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList
+    from .structured.shape import TypeOrSchema
+    from .structured.streams import ChunkStream
 
 
 def __getattr__(name: str) -> Any:
@@ -335,11 +337,11 @@ class Llama:
     @overload
     def create_completion(
         self, prompt: Prompt, *, stream: Literal[True], **options: Unpack[CompletionOptions]
-    ) -> Iterator[CreateCompletionStreamResponse]: ...
+    ) -> ChunkStream[CreateCompletionStreamResponse]: ...
     @overload
     def create_completion(
         self, prompt: Prompt, *, stream: bool, **options: Unpack[CompletionOptions]
-    ) -> CreateCompletionResponse | Iterator[CreateCompletionStreamResponse]: ...
+    ) -> CreateCompletionResponse | ChunkStream[CreateCompletionStreamResponse]: ...
     def create_completion(
         self,
         prompt: Prompt,
@@ -410,12 +412,13 @@ class Llama:
 
         Returns:
             OpenAI's completion object, or an iterator of its chunks. Closing the iterator stops
-            the generation.
+            the generation; its ``partial()`` tells what a text in JSON says so far.
 
         Raises:
             ContextWindowError: The prompt does not fit into the context.
             InvalidArgumentError: An argument is out of range.
             GrammarError: The grammar does not parse.
+            ReplyValidationError: A text is no object of the type that was given as ``schema``.
         """
         params = self.completions.params(
             suffix=suffix, max_tokens=max_tokens, temperature=temperature, top_p=top_p,
@@ -499,7 +502,7 @@ class Llama:
         stream: Literal[False] = False,
         stop: str | list[str] | None = ...,
         seed: int | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: TypeOrSchema = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
@@ -530,11 +533,11 @@ class Llama:
     @overload
     def create_chat_completion(
         self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
-    ) -> Iterator[CreateChatCompletionStreamResponse]: ...
+    ) -> ChunkStream[CreateChatCompletionStreamResponse]: ...
     @overload
     def create_chat_completion(
         self, messages: Messages, *, stream: bool, **options: Unpack[ChatOptions]
-    ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]: ...
+    ) -> CreateChatCompletionResponse | ChunkStream[CreateChatCompletionStreamResponse]: ...
     def create_chat_completion(
         self,
         messages: Messages,
@@ -550,7 +553,7 @@ class Llama:
         stream: bool = False,
         stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
         seed: int | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: TypeOrSchema = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
@@ -597,7 +600,8 @@ class Llama:
             seed: See there.
             response_format: ``{"type": "json_object"}``, with a ``schema`` if wanted, or OpenAI's
                 ``json_schema``. What no grammar can say in a schema is an error, unless ``strict``
-                is False.
+                is False. Or a type, like a Pydantic model or a dataclass, or a JSON schema: the
+                message then has ``parsed``, the object.
             max_tokens: How many tokens at most; None: until the context is full.
             presence_penalty: See there.
             frequency_penalty: See there.
@@ -630,13 +634,14 @@ class Llama:
 
         Returns:
             OpenAI's chat completion object, or an iterator of its chunks. Closing the iterator
-            stops the generation.
+            stops the generation; its ``partial()`` tells what a reply in JSON says so far.
 
         Raises:
             ChatTemplateError: The template does not parse, or does not take the messages.
             GrammarError: The grammar or the schema cannot be used.
             ContextWindowError: They do not fit into the context.
             InvalidArgumentError: An argument is out of range, or they contradict each other.
+            ReplyValidationError: A reply is no object of the type that was given.
         """
         params = self.chats.params(
             functions=functions, function_call=function_call, tools=tools,

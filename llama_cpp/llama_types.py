@@ -87,6 +87,7 @@ class CompletionChoice(TypedDict):
     index: int
     logprobs: CompletionLogprobs | None
     finish_reason: Literal["stop", "length"] | None
+    parsed: NotRequired[Any]
 
 
 class PromptTokensDetails(TypedDict):
@@ -165,6 +166,7 @@ class ChatCompletionResponseMessage(TypedDict):
     refusal: NotRequired[str | None]
     tool_calls: NotRequired[list[ChatCompletionMessageToolCall]]
     function_call: NotRequired[ChatCompletionResponseFunctionCall]
+    parsed: NotRequired[Any]
 
 
 class ChatCompletionTopLogprobToken(TypedDict):

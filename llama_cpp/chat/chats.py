@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ from ..handles import Vocab
 from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 from ..models.adapters import ModelAdapters
 from ..sampling.defaults import SamplingDefaults
-from .completion import ChatCompletionJob
+from ..structured.streams import ChunkStream, ReplyTexts
+from .completion import ChatCompletionJob, add_parsed
 from .formats.handlers import RenderingHandler, get_chat_completion_handler, handler_arguments
 from .messages import checked_messages
 from .options import ChatOptions, Messages
@@ -142,6 +143,7 @@ class Chats:
             self._model_name if params.model is None else params.model,
             legacy=params.is_legacy,
             include_usage=params.include_usage,
+            texts=ReplyTexts(params.shape, form.schema),
         )
 
     def handled(
@@ -158,11 +160,18 @@ class Chats:
         handler = self.handler
         assert handler is not None
         arguments = handler_arguments(params)
-        return handler(llama=llama, messages=messages, stream=stream, **arguments)
+        answer = handler(llama=llama, messages=messages, stream=stream, **arguments)
+        if params.shape is None:
+            return answer
+        if stream:
+            return ChunkStream((chunk for chunk in answer), ReplyTexts(params.shape))
+        for choice in answer["choices"]:
+            add_parsed(choice["message"], params.shape, choice["finish_reason"])
+        return answer
 
     def answer(
         self, messages: Messages, params: ChatParams, renderer: Renderer | None, *, stream: bool
-    ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
+    ) -> CreateChatCompletionResponse | ChunkStream[CreateChatCompletionStreamResponse]:
         """Answer, whole or in parts; see ``job``."""
         job = self.job(messages, params, renderer)
         return job.chunks() if stream else job.result()

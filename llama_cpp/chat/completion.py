@@ -12,6 +12,8 @@ from ..generation.generator import Choice, Generator, Run
 from ..generation.params import GenerationParams
 from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 from ..sampling.params import SamplingParams
+from ..structured.shape import Shape
+from ..structured.streams import ChunkStream, ReplyTexts
 from ..text.builder import TokenRecord
 from .conversation import Conversation
 from .reply import ReplyReader
@@ -28,6 +30,7 @@ class ChatCompletionJob(Job):
         model_name: What the results say the model is.
         legacy: Whether calls are told as ``function_call``, OpenAI's older form.
         include_usage: Whether a last chunk without choices tells the usage.
+        texts: Keeps the texts of a stream; its shape is that of each reply.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class ChatCompletionJob(Job):
         *,
         legacy: bool = False,
         include_usage: bool = False,
+        texts: ReplyTexts | None = None,
     ) -> None:
         self._conversation = conversation
         params = conversation.options(params)
@@ -48,6 +52,7 @@ class ChatCompletionJob(Job):
         self._legacy = legacy
         self._finish_reasons: list[str] = []
         self._include_usage = include_usage
+        self.texts = ReplyTexts() if texts is None else texts
         self._head: Any = {
             "id": f"chatcmpl-{uuid.uuid4()}",
             "created": int(time.time()),
@@ -79,6 +84,8 @@ class ChatCompletionJob(Job):
             finally:
                 reader.close()
             message = reader.message
+            if self.texts.shape is not None:
+                add_parsed(message, self.texts.shape, choice.request.finish_reason)
             choices.append(
                 {
                     "index": choice.index,
@@ -90,10 +97,9 @@ class ChatCompletionJob(Job):
         whole = {**self._head, "object": "chat.completion", "choices": choices, "usage": run.usage}
         return cast("CreateChatCompletionResponse", whole)
 
-    def chunks(self) -> Iterator[CreateChatCompletionStreamResponse]:
+    def chunks(self) -> ChunkStream[CreateChatCompletionStreamResponse]:
         """Yield the replies in OpenAI's shape as they come."""
-        chunks = self.polled_chunks(patient=True)
-        return cast("Iterator[CreateChatCompletionStreamResponse]", chunks)
+        return ChunkStream(cast("Any", self.polled_chunks(patient=True)), self.texts)
 
     def polled_chunks(
         self, *, patient: bool = False
@@ -159,6 +165,18 @@ class ChatCompletionJob(Job):
         }
         chunk = {**self._head, "object": "chat.completion.chunk", "choices": [part]}
         return cast("CreateChatCompletionStreamResponse", chunk)
+
+
+def add_parsed(message: dict[str, Any], shape: Shape, finish_reason: str | None) -> None:
+    """Add to a message the object that its content stands for; calls stand for none.
+
+    Raises:
+        ReplyValidationError: The content stands for no such object.
+    """
+    has_calls = message.get("tool_calls") or message.get("function_call")
+    is_cut_off = finish_reason == "length"
+    content = message.get("content") or ""
+    message["parsed"] = None if has_calls else shape.parse(content, is_cut_off=is_cut_off)
 
 
 def _as_legacy(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..generation.options import GenerationExtras, GenerationOptions
 from ..sampling.options import FurtherSamplingOptions
+from ..structured.shape import TypeOrSchema
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
@@ -28,7 +29,7 @@ class ChatOptions(GenerationOptions, ChatExtras, total=False):
     function_call: ToolChoice
     tools: Tools
     tool_choice: ToolChoice
-    response_format: Mapping[str, Any] | None
+    response_format: TypeOrSchema
     logprobs: bool | None
     top_logprobs: int | None
     max_completion_tokens: int | None

@@ -12,6 +12,7 @@ from ..errors import InvalidArgumentError
 from ..generation.params import GenerationParams, includes_usage, sampling_of
 from ..sampling.options import check_names
 from ..sampling.params import SamplingParams
+from ..structured.shape import Shape
 from .messages import ReplyForm, reply_form
 from .options import ChatOptions, ToolChoice, Tools
 
@@ -36,6 +37,7 @@ class ChatParams:
         sampling: How tokens are chosen.
         generation: What the replies have to be.
         include_usage: Whether a last chunk without choices tells the usage.
+        shape: What the replies mean, where ``response_format`` is a type or a JSON schema.
     """
 
     sampling: SamplingParams = field(
@@ -58,6 +60,7 @@ class ChatParams:
     continue_final_message: bool | Literal["content", "reasoning_content"] | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     parse_special: bool = False
+    shape: Shape | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.chat_template_kwargs, Mapping):
@@ -84,6 +87,8 @@ class ChatParams:
         check_names(options, ChatOptions.__annotations__)
         options = {"temperature": TEMPERATURE, **options}
         n_tokens = options.get("max_completion_tokens")
+        response_format = options.get("response_format")
+        shape = Shape.of_response_format(response_format)
         return cls(
             sampling_of(options),
             GenerationParams(
@@ -97,7 +102,7 @@ class ChatParams:
             function_call=options.get("function_call"),
             tools=options.get("tools"),
             tool_choice=options.get("tool_choice"),
-            response_format=options.get("response_format"),
+            response_format=response_format if shape is None else shape.response_format,
             grammar=constraint_of(
                 grammar=options.get("grammar"),
                 regex=options.get("regex"),
@@ -114,6 +119,7 @@ class ChatParams:
             continue_final_message=options.get("continue_final_message"),
             chat_template_kwargs=options.get("chat_template_kwargs") or {},
             parse_special=options.get("parse_special", False),
+            shape=shape,
         )
 
     @property

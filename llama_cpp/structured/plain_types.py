@@ -1,8 +1,8 @@
 """JSON schemas of the types that Python itself has, and their values of JSON.
 
 Pydantic does this for every type, and is used where it is installed. Without it these go:
-dataclasses, ``TypedDict``, ``Enum``, ``Literal``, ``list``, ``dict``, ``tuple``, unions and the types
-of JSON.
+dataclasses, ``TypedDict``, ``Enum``, ``Literal``, ``list``, ``dict``, ``tuple``, unions, and the
+types of JSON.
 """
 
 from __future__ import annotations
@@ -274,8 +274,8 @@ class PlainTypes:
         if not is_dataclass and not typing_extensions.is_typeddict(form):
             raise InvalidArgumentError(
                 f"there is no JSON schema for {form!r}: give a dataclass, TypedDict, Literal, "
-                "Enum, list, dict, a union of such, a JSON schema, or install pydantic (2 or later), "
-                "which knows more types"
+                "Enum, list, dict, a union of such, a JSON schema, or install pydantic (2 or "
+                "later), which knows more types"
             )
         names = {each.name for each in self._records.values()}
         name = form.__name__

@@ -11,10 +11,10 @@ from .paths import field_name
 from .plain_types import Mismatch, PlainTypes
 
 TypeOrSchema: TypeAlias = Any
-"""A Pydantic model, dataclass, ``TypedDict``, ``Enum``, ``Literal[...]``, ``list[...]``, ``X | None``
-or another type, or a JSON schema as a dict. No annotation of today's Python says that."""
+"""A Pydantic model, dataclass, ``TypedDict``, ``Enum``, ``Literal[...]``, ``list[...]``,
+``X | None`` or another type, or a JSON schema as a dict. No annotation of Python says that."""
 
-_OPENAI_FORMATS = ("text", "json_object", "json_schema")
+_TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 _OF_SCHEMAS = frozenset(("$ref", "$defs", "$schema", "anyOf", "oneOf", "allOf", "enum", "const",
                          "properties", "items"))  # fmt: skip
 
@@ -61,7 +61,8 @@ class Shape:
             raise InvalidArgumentError(
                 f"{form!r} must be a type, like a dataclass or list[str], or a JSON schema (dict)"
             )
-        return cls(getattr(form, "__name__", "value"), _reader_of(form))
+        is_class = isinstance(form, type) and not hasattr(form, "__args__")
+        return cls(form.__name__ if is_class else str(form), _reader_of(form))
 
     @classmethod
     def of_response_format(cls, response_format: Any) -> Shape | None:
@@ -115,7 +116,9 @@ class Shape:
 def is_schema(mapping: Mapping[str, Any]) -> bool:
     """Whether a dict is a JSON schema, and not one of OpenAI's response formats."""
     kind = mapping.get("type")
-    return kind not in _OPENAI_FORMATS and (kind is not None or not _OF_SCHEMAS.isdisjoint(mapping))
+    if kind is None:
+        return not _OF_SCHEMAS.isdisjoint(mapping)
+    return isinstance(kind, list) or kind in _TYPES
 
 
 def _reader_of(form: Any) -> _Reader:
