@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
+from .chat.asking import ParseCall, choosing
 from .chat.options import ChatOptions, FurtherChatOptions, Messages, ToolChoice, Tools
 from .constraints.constraint import Constraint
 from .constraints.gbnf import LlamaGrammar
+from .generation.choosing import Choice
 from .generation.measures import Perplexity, Score
 from .generation.options import (
     CompletionOptions,
@@ -291,6 +293,34 @@ class AsyncLlama:
         result = await self._run(prepare, stream)
         return result
 
+    @overload
+    async def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: type[T],
+        **options: Any,
+    ) -> T: ...
+    @overload
+    async def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: TypeOrSchema,
+        **options: Any,
+    ) -> Any: ...
+    async def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: TypeOrSchema,  # noqa: A002 - what it is
+        **options: Any,
+    ) -> Any:
+        """Answer with an object: see ``Llama.parse``.
+
+        Raises:
+            Exception: What ``Llama.parse`` raises.
+        """
+        call = ParseCall(prompt, type, options)
+        return call.parsed(await getattr(self, call.method)(**call.arguments))
+
     async def create_embedding(self, *args: Any, **kwargs: Any) -> CreateEmbeddingResponse:
         """Embed texts: see ``Llama.create_embedding``.
 
@@ -314,6 +344,18 @@ class AsyncLlama:
             Exception: What ``Llama.score`` raises.
         """
         result: list[Score] = await self._wait(lambda: self.llama.measures.scoring(*args, **kwargs))
+        return result
+
+    async def choose(self, prompt: Prompt | Messages, options: Sequence[str]) -> Choice:
+        """Choose which of several texts follows: see ``Llama.choose``.
+
+        Raises:
+            Exception: What ``Llama.choose`` raises.
+        """
+        llama = self.llama
+        result: Choice = await self._wait(
+            lambda: choosing(llama.chats, llama.measures, prompt, options)
+        )
         return result
 
     async def perplexity(self, *args: Any, **kwargs: Any) -> Perplexity:

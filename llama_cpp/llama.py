@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as GeneratorType
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import llama_cpp as raw
 from ._logger import set_verbose
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .constraints.gbnf import LlamaGrammar
     from .embeddings.embedding import TextOrTokens
     from .engine.speculative.prompt_lookup import LlamaDraftModel
+    from .generation.choosing import Choice
     from .generation.measures import Perplexity, Score
     from .generation.options import (
         CompletionOptions,
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList
     from .structured.shape import TypeOrSchema
     from .structured.streams import ChunkStream
+
+T = TypeVar("T")
 
 
 def __getattr__(name: str) -> Any:
@@ -702,6 +705,49 @@ class Llama:
     def _chat_handlers(self) -> dict[str, Callable[..., Any]]:
         return self.chats.handlers
 
+    @overload
+    def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: type[T],
+        **options: Any,
+    ) -> T: ...
+    @overload
+    def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: TypeOrSchema,
+        **options: Any,
+    ) -> Any: ...
+    def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: TypeOrSchema,  # noqa: A002 - what it is
+        **options: Any,
+    ) -> Any:
+        """Answer with an object.
+
+        Args:
+            prompt: A text, token ids, or OpenAI's messages.
+            type: A Pydantic model, dataclass, ``TypedDict``, ``Enum``, ``Literal[...]``,
+                ``list[...]``, ``X | None``, or another type that Pydantic knows; or a JSON schema.
+            **options: Those of ``create_chat_completion`` for messages, else of
+                ``create_completion``. ``max_tokens`` is None by default: until the context is full.
+
+        Returns:
+            An object of the type; for a schema what ``json.loads`` makes.
+
+        Raises:
+            ReplyValidationError: The model wrote no such object: it was cut off, or a check of the
+                type refuses it.
+            InvalidArgumentError: There is no JSON schema for the type.
+            LlamaError: What the other methods raise.
+        """
+        from .chat.asking import ParseCall
+
+        call = ParseCall(prompt, type, options)
+        return call.parsed(getattr(self, call.method)(**call.arguments))
+
     # Embeddings.
 
     def create_embedding(
@@ -888,6 +934,32 @@ class Llama:
             TokenError: A token id is not in the vocabulary.
         """
         return self.measures.scoring(prompt, continuations).result()
+
+    def choose(self, prompt: Prompt | Messages, options: Sequence[str]) -> Choice:
+        """Choose which of several texts follows a prompt, or answers a conversation.
+
+        The options are decoded together as far as there are sequences for them (``n_parallel``),
+        and the prompt is computed once. An option is as likely as its tokens after the prompt are.
+        Where one option begins another, like "no" and "no idea", the token that ends a text is
+        part of each: without it the longer one would never be chosen, for a text is never likelier
+        than its beginning.
+
+        Args:
+            prompt: A text, token ids, or OpenAI's messages. A text and an option are read as one
+                text, so that a space between them has to be in one of them.
+            options: The texts, each another one.
+
+        Returns:
+            The likeliest one, and the probabilities of all.
+
+        Raises:
+            ContextWindowError: The prompt does not fit into the context with an option.
+            InvalidArgumentError: There is no option, one is empty, no text or there twice, or one
+                begins another and the model has no token that ends a text.
+        """
+        from .chat.asking import choosing
+
+        return choosing(self.chats, self.measures, prompt, options).result()
 
     def perplexity(
         self, text: Part, *, n_ctx: int | None = None, stride: int | None = None

@@ -138,15 +138,6 @@ def test_what_is_no_type_is_refused(llm: Llama) -> None:
         llm.create_chat_completion(MESSAGES, response_format={"type": ["strnig"]})
 
 
-def test_calls_of_tools_have_no_object(llm: Llama) -> None:
-    city = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-    tool = {"type": "function", "function": {"name": "get_weather", "parameters": city}}
-    asked: Any = [{"role": "user", "content": "What is the weather in Oslo?"}]
-    answer = llm.create_chat_completion(asked, tools=[tool], response_format=Person, **GREEDY)
-    message = answer["choices"][0]["message"]
-    assert (message["parsed"] is None) == bool(message.get("tool_calls"))
-
-
 @pytest.mark.parametrize(("form", "expected"), JASON)
 def test_streams_tell_what_is_there(llm: Llama, form: Any, expected: Any) -> None:
     stream = llm.create_chat_completion(MESSAGES, response_format=form, stream=True, **GREEDY)
@@ -248,3 +239,97 @@ def test_awaited(llm: Llama) -> None:
         assert [chunk async for chunk in closed] == []
 
     run(work())
+
+
+# parse
+
+
+@pytest.mark.parametrize(("form", "expected"), JASON)
+def test_parse_returns_the_object(llm: Llama, form: Any, expected: Any) -> None:
+    assert llm.parse(MESSAGES, form, **GREEDY) == expected
+    assert run(AsyncLlama(llm).parse(MESSAGES, form, **GREEDY)) == expected
+
+
+def test_parse_takes_prompts_and_does_not_cut_them_off(llm: Llama) -> None:
+    is_long = {"type": "array", "items": {"const": 1}, "minItems": 30, "maxItems": 30}
+    assert llm.parse("Ones: ", is_long) == [1] * 30
+    tokens = llm.tokenize(b"Is Paris in France? ")
+    assert llm.parse(tokens, Answer) in Answer
+    with pytest.raises(ReplyValidationError, match="cut off"):
+        llm.parse("Ones: ", is_long, max_tokens=16)
+    with pytest.raises(ReplyValidationError, match="may go on"):
+        llm.parse("One: ", {"type": "integer", "minimum": 10**15}, max_tokens=3)
+
+
+def test_parse_goes_through_the_methods_that_subclasses_change() -> None:
+    class Careful(Llama):
+        asked: str
+
+        def create_chat_completion(  # type: ignore[override]
+            self, messages: Any, **options: Any
+        ) -> Any:
+            self.asked = messages[0]["content"]
+            return super().create_chat_completion(messages, **options)
+
+    with Careful(tinychat(), n_ctx=256, n_threads=1, verbose=False) as model:
+        assert model.parse(MESSAGES, Person, **GREEDY).age == 25
+        assert model.asked == MESSAGES[0]["content"]
+
+
+def test_what_parse_refuses(llm: Llama) -> None:
+    with pytest.raises(InvalidArgumentError, match="partial"):
+        llm.parse(MESSAGES, Person, stream=True)
+    with pytest.raises(InvalidArgumentError, match="must be a type"):
+        llm.parse(MESSAGES, "Person")
+    with pytest.raises(TypeError):
+        llm.parse(MESSAGES, Person, tempreature=0)
+
+
+def test_a_call_of_a_tool_is_no_object(llm: Llama) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+
+    def handler(**options: Any) -> Any:
+        choice = {"index": 0, "message": dict(message), "finish_reason": "tool_calls"}
+        return {"choices": [choice]}
+
+    llm.chat_handler = handler
+    try:
+        answer = llm.create_chat_completion(MESSAGES, response_format=Person)
+        assert answer["choices"][0]["message"] == {**message, "parsed": None}
+        with pytest.raises(ReplyValidationError, match="calls a tool"):
+            llm.parse(MESSAGES, Person)
+    finally:
+        llm.chat_handler = None
+
+
+# choose
+
+CAPITALS = {"Japan": "Tokyo", "France": "Paris", "Italy": "Rome", "Peru": "Lima", "Egypt": "Cairo"}
+
+
+def test_choose_finds_the_right_answer(llm: Llama) -> None:
+    for country, city in CAPITALS.items():
+        options = [f" {each}." for each in CAPITALS.values()]
+        choice = llm.choose(f"The capital of {country} is", options)
+        assert choice.text == f" {city}." == options[choice.index]
+        assert choice.probabilities[choice.text] > 0.9
+        assert sum(choice.probabilities.values()) == pytest.approx(1)
+        asked: Any = [{"role": "user", "content": f"What is the capital of {country}?"}]
+        options = [f"The capital of {country} is {each}." for each in CAPITALS.values()]
+        choice = llm.choose(asked, options)
+        assert choice.text == options[choice.index] and city in choice.text
+        assert choice == run(AsyncLlama(llm).choose(asked, options))
+
+
+def test_what_the_model_would_answer_is_likely_without_spaces_before_it(llm: Llama) -> None:
+    asked: Any = [{"role": "user", "content": "What is the capital of France?"}]
+    said = llm.create_chat_completion(asked, **GREEDY)["choices"][0]["message"]["content"] or ""
+    assert llm.choose(asked, [said, said.lower()]).logprobs[said] > -0.1
+
+
+def test_an_option_that_begins_another_may_win_and_lose(llm: Llama) -> None:
+    asked: Any = [{"role": "user", "content": "What is the capital of France?"}]
+    short, long = "The capital of France is", "The capital of France is Paris."
+    assert llm.choose(asked, [short, long]).text == long
+    assert llm.choose(asked, [long, long + " Paris is"]).text == long

@@ -235,6 +235,9 @@ def test_schemas_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cut_off_replies_say_so() -> None:
     with pytest.raises(ReplyValidationError, match="cut off.*larger max_tokens"):
         Shape.of(Person).parse('{"name": "J', is_cut_off=True)
+    with pytest.raises(ReplyValidationError, match="the number may go on"):
+        Shape.of(int).parse("12", is_cut_off=True)
+    assert Shape.of(list[int]).parse("[12]", is_cut_off=True) == [12]
 
 
 @pytest.mark.parametrize(
