@@ -117,6 +117,6 @@ def completion_job(llama: Llama, arguments: Mapping[str, Any]) -> CompletionJob:
 def chat_job(llama: Llama, arguments: Mapping[str, Any]) -> ChatCompletionJob:
     """Make a chat completion of its arguments."""
     options = {name: value for name, value in arguments.items() if name != "messages"}
-    # Clients send OpenAI's forms; what Python's callers give besides would put objects into answers.
+    # Clients send forms of OpenAI; what Python takes besides would put objects into answers.
     response_schema(options.get("response_format"))
     return llama.chats.job(arguments["messages"], llama.chats.params(**options))

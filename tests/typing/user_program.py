@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -164,6 +165,25 @@ def by_hand(llm: Llama) -> bytes:
     llm.load_state(state)
     llm.set_cache(LlamaRAMCache(2 << 20))
     return llm.detokenize(tokens)
+
+
+@dataclass
+class Person:
+    name: str
+    age: int
+
+
+def structured(llm: Llama) -> int:
+    assert_type(llm.parse("Jason is 25 years old", Person, max_tokens=64).age, int)
+    assert_type(llm.parse([{"role": "user", "content": "Hi"}], list[str]), list[str])
+    answer = llm.create_chat_completion([{"role": "user", "content": "Hi"}], response_format=Person)
+    print(answer["choices"][0]["message"].get("parsed"))
+    choice = llm.choose("Is Paris in France?", [" yes", " no"])
+    assert_type(choice.probabilities, dict[str, float])
+    stream = llm("Jason is 25: ", schema=Person, stream=True)
+    for value in stream.partial():
+        print(value)
+    return choice.index
 
 
 def measure(llm: Llama) -> float:
