@@ -14,6 +14,7 @@ TypeOrSchema: TypeAlias = Any
 """A Pydantic model, dataclass, ``TypedDict``, ``Enum``, ``Literal[...]``, ``list[...]``,
 ``X | None`` or another type, or a JSON schema as a dict. No annotation of Python says that."""
 
+_NAME_MAX = 60
 _TYPES = ("object", "array", "string", "number", "integer", "boolean", "null")
 _OF_SCHEMAS = frozenset(("$ref", "$defs", "$schema", "anyOf", "oneOf", "allOf", "enum", "const",
                          "properties", "items"))  # fmt: skip
@@ -63,8 +64,7 @@ class Shape:
             raise InvalidArgumentError(
                 f"{form!r} must be a type, like a dataclass or list[str], or a JSON schema (dict)"
             )
-        is_class = isinstance(form, type) and not hasattr(form, "__args__")
-        return cls(form.__name__ if is_class else str(form), _reader_of(form))
+        return cls(_name_of(form), _reader_of(form))
 
     @classmethod
     def of_response_format(cls, response_format: Any) -> Shape | None:
@@ -101,9 +101,10 @@ class Shape:
             ReplyValidationError: It is none; it says which field is wrong, and why.
         """
         try:
+            value = self._reader.read(text)
             if is_cut_off and text[-1:].isdigit():
                 raise Mismatch((), "the number may go on")
-            return self._reader.read(text)
+            return value
         except Mismatch as error:
             field, reason = field_name(error.path), error.reason
         where = f"its field {field}" if field else "it"
@@ -123,6 +124,13 @@ def is_schema(mapping: Mapping[str, Any]) -> bool:
     if kind is None:
         return not _OF_SCHEMAS.isdisjoint(mapping)
     return isinstance(kind, list) or kind in _TYPES
+
+
+def _name_of(form: Any) -> str:
+    if isinstance(form, type) and not hasattr(form, "__args__"):
+        return form.__name__
+    name = str(form).replace("typing.", "")
+    return name if len(name) <= _NAME_MAX else "value of the type"
 
 
 def _reader_of(form: Any) -> _Reader:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
+import decimal
 import enum
 import itertools
 import sys
+import uuid
 from collections.abc import Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import pytest
 
 from llama_cpp import AsyncLlama, Llama
+from llama_cpp.constraints import constraint
 from llama_cpp.errors import GrammarError, InvalidArgumentError, ReplyValidationError
 from llama_cpp.models import tinychat
 
@@ -257,7 +261,7 @@ def test_parse_takes_prompts_and_does_not_cut_them_off(llm: Llama) -> None:
     assert llm.parse(tokens, Answer) in Answer
     with pytest.raises(ReplyValidationError, match="cut off"):
         llm.parse("Ones: ", is_long, max_tokens=16)
-    with pytest.raises(ReplyValidationError, match="may go on"):
+    with pytest.raises(ReplyValidationError, match="cut off"):
         llm.parse("One: ", {"type": "integer", "minimum": 10**15}, max_tokens=3)
 
 
@@ -301,6 +305,55 @@ def test_a_call_of_a_tool_is_no_object(llm: Llama) -> None:
             llm.parse(MESSAGES, Person)
     finally:
         llm.chat_handler = None
+
+
+class Cat(pydantic.BaseModel):
+    kind: Literal["cat"]
+    lives: Annotated[int, pydantic.Field(ge=0, le=9)]
+
+
+class Dog(pydantic.BaseModel):
+    kind: Literal["dog"]
+    tricks: Annotated[list[Literal["sit", "roll"]], pydantic.Field(max_length=2)]
+
+
+class Owner(pydantic.BaseModel):
+    pet: Annotated[Cat | Dog, pydantic.Field(discriminator="kind")]
+    nick: Annotated[str, pydantic.Field(max_length=5)] | None = None
+
+
+@dataclasses.dataclass
+class Node:
+    value: Literal[1, 2]
+    next: Node | None = None
+
+
+class Mixed(enum.Enum):
+    WORD = "word"
+    NUMBER = 3
+    NOTHING = None
+
+
+@pytest.mark.parametrize("is_guided", [True, False])
+@pytest.mark.parametrize(
+    "form",
+    [Owner, Node, Mixed, tuple[bool, Literal["x"]], Annotated[set[Literal[1, 2]],
+     pydantic.Field(max_length=2)], bool | None, datetime.date, uuid.UUID, decimal.Decimal],
+)  # fmt: skip
+def test_whatever_the_model_writes_is_of_the_type(
+    llm: Llama, form: Any, is_guided: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constraint, "is_guided", lambda: is_guided)
+    adapter = pydantic.TypeAdapter(form)
+    for seed in range(4):
+        try:
+            made = llm.parse(
+                "Jason is 25 years old: ", form, temperature=1.0, seed=seed, max_tokens=100
+            )
+        except ReplyValidationError as error:
+            assert "cut off" in error.reason
+        else:
+            adapter.validate_python(made, strict=True)
 
 
 # choose

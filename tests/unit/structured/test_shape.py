@@ -7,7 +7,7 @@ import enum
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import jsonschema
 import pydantic
@@ -237,7 +237,17 @@ def test_cut_off_replies_say_so() -> None:
         Shape.of(Person).parse('{"name": "J', is_cut_off=True)
     with pytest.raises(ReplyValidationError, match="the number may go on"):
         Shape.of(int).parse("12", is_cut_off=True)
+    with pytest.raises(ReplyValidationError, match="JSON"):
+        Shape.of(dict[str, int]).parse('{"a": 12', is_cut_off=True)
     assert Shape.of(list[int]).parse("[12]", is_cut_off=True) == [12]
+
+
+def test_long_names_are_left_out() -> None:
+    constrained = Annotated[list[bool], pydantic.Field(max_length=3, description="long" * 20)]
+    with pytest.raises(ReplyValidationError, match="is no value of the type"):
+        Shape.of(constrained).parse("3")
+    with pytest.raises(ReplyValidationError, match=r"is no list\[int\]"):
+        Shape.of(list[int]).parse("3")
 
 
 @pytest.mark.parametrize(
