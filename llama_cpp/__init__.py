@@ -118,7 +118,7 @@ _MODULES = {
 }
 _PUBLIC_MODULES = """
     errors gguf handles llama_cache llama_chat_format llama_cpp llama_grammar llama_speculative
-    llama_tokenizer llama_types models mtmd_cpp server tools
+    llama_tokenizer llama_types models mtmd_cpp server structured tools
 """.split()
 
 

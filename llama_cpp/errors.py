@@ -34,6 +34,7 @@ Each class also inherits the builtin that callers already catch::
     ├── ChatTemplateError (ValueError)         a chat template does not parse, or does not take the
     │                                          messages
     ├── ChatParseError (ValueError)            a reply has not the form of the template's replies
+    ├── ReplyValidationError (ValueError)      a reply is not a value of the type that was asked for
     ├── StateError (ValueError, RuntimeError)  a saved state does not fit or is damaged
     ├── QuantizeError (RuntimeError)           a model cannot be quantized or written
     ├── ToolError (RuntimeError)               a tool that a model calls failed
@@ -82,6 +83,7 @@ __all__ = [
     "OutOfMemoryError",
     "PointerTypeError",
     "QuantizeError",
+    "ReplyValidationError",
     "SequenceError",
     "StateError",
     "SymbolMissingError",
@@ -276,6 +278,30 @@ class ChatTemplateError(LlamaError, ValueError):
 
 class ChatParseError(LlamaError, ValueError):
     """A reply does not have the form that the chat template gives to replies."""
+
+
+class ReplyValidationError(LlamaError, ValueError):
+    """A reply is not a value of the type that was asked for.
+
+    Attributes:
+        text: The whole reply.
+        field: Where it is wrong, like ``address.lines[0]``; "" where it is wrong as a whole.
+        reason: What is wrong there.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        native_log: Sequence[str] = (),
+        text: str = "",
+        field: str = "",
+        reason: str = "",
+    ) -> None:
+        super().__init__(message, native_log)
+        self.text, self.field, self.reason = text, field, reason
+
+    def __reduce__(self) -> tuple[type[LlamaError], tuple[object, ...]]:  # type: ignore[override]
+        return type(self), (self.message, self.native_log, self.text, self.field, self.reason)
 
 
 class StateError(LlamaError, ValueError, RuntimeError):

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as GeneratorType
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import llama_cpp as raw
 from ._logger import set_verbose
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .constraints.gbnf import LlamaGrammar
     from .embeddings.embedding import TextOrTokens
     from .engine.speculative.prompt_lookup import LlamaDraftModel
+    from .generation.choosing import Choice
     from .generation.measures import Perplexity, Score
     from .generation.options import (
         CompletionOptions,
@@ -70,7 +71,11 @@ if TYPE_CHECKING:
     from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor
     from .sampling.hooks import StoppingCriteria as StoppingCriteria
     from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList
+    from .structured.shape import TypeOrSchema
+    from .structured.streams import ChunkStream
     from .tools.loop import Runnable, ToolRun
+
+T = TypeVar("T")
 
 
 def __getattr__(name: str) -> Any:
@@ -345,11 +350,11 @@ class Llama:
     @overload
     def create_completion(
         self, prompt: Prompt, *, stream: Literal[True], **options: Unpack[CompletionOptions]
-    ) -> Iterator[CreateCompletionStreamResponse]: ...
+    ) -> ChunkStream[CreateCompletionStreamResponse]: ...
     @overload
     def create_completion(
         self, prompt: Prompt, *, stream: bool, **options: Unpack[CompletionOptions]
-    ) -> CreateCompletionResponse | Iterator[CreateCompletionStreamResponse]: ...
+    ) -> CreateCompletionResponse | ChunkStream[CreateCompletionStreamResponse]: ...
     def create_completion(
         self,
         prompt: Prompt,
@@ -420,12 +425,13 @@ class Llama:
 
         Returns:
             OpenAI's completion object, or an iterator of its chunks. Closing the iterator stops
-            the generation.
+            the generation; its ``partial()`` tells what a text in JSON says so far.
 
         Raises:
             ContextWindowError: The prompt does not fit into the context.
             InvalidArgumentError: An argument is out of range.
             GrammarError: The grammar does not parse.
+            ReplyValidationError: A text is no object of the type that was given as ``schema``.
         """
         params = self.completions.params(
             suffix=suffix, max_tokens=max_tokens, temperature=temperature, top_p=top_p,
@@ -509,7 +515,7 @@ class Llama:
         stream: Literal[False] = False,
         stop: str | list[str] | None = ...,
         seed: int | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: TypeOrSchema = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
@@ -540,11 +546,11 @@ class Llama:
     @overload
     def create_chat_completion(
         self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
-    ) -> Iterator[CreateChatCompletionStreamResponse]: ...
+    ) -> ChunkStream[CreateChatCompletionStreamResponse]: ...
     @overload
     def create_chat_completion(
         self, messages: Messages, *, stream: bool, **options: Unpack[ChatOptions]
-    ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]: ...
+    ) -> CreateChatCompletionResponse | ChunkStream[CreateChatCompletionStreamResponse]: ...
     def create_chat_completion(
         self,
         messages: Messages,
@@ -560,7 +566,7 @@ class Llama:
         stream: bool = False,
         stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
         seed: int | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: TypeOrSchema = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
@@ -607,7 +613,8 @@ class Llama:
             seed: See there.
             response_format: ``{"type": "json_object"}``, with a ``schema`` if wanted, or OpenAI's
                 ``json_schema``. What no grammar can say in a schema is an error, unless ``strict``
-                is False.
+                is False. Or a type, like a Pydantic model or a dataclass, or a JSON schema: the
+                message then has ``parsed``, the object.
             max_tokens: How many tokens at most; None: until the context is full.
             presence_penalty: See there.
             frequency_penalty: See there.
@@ -640,13 +647,14 @@ class Llama:
 
         Returns:
             OpenAI's chat completion object, or an iterator of its chunks. Closing the iterator
-            stops the generation.
+            stops the generation; its ``partial()`` tells what a reply in JSON says so far.
 
         Raises:
             ChatTemplateError: The template does not parse, or does not take the messages.
             GrammarError: The grammar or the schema cannot be used.
             ContextWindowError: They do not fit into the context.
             InvalidArgumentError: An argument is out of range, or they contradict each other.
+            ReplyValidationError: A reply is no object of the type that was given.
         """
         params = self.chats.params(
             functions=functions, function_call=function_call, tools=tools,
@@ -749,6 +757,49 @@ class Llama:
     @property
     def _chat_handlers(self) -> dict[str, Callable[..., Any]]:
         return self.chats.handlers
+
+    @overload
+    def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: type[T],
+        **options: Any,
+    ) -> T: ...
+    @overload
+    def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: TypeOrSchema,
+        **options: Any,
+    ) -> Any: ...
+    def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: TypeOrSchema,  # noqa: A002 - what it is
+        **options: Any,
+    ) -> Any:
+        """Answer with an object.
+
+        Args:
+            prompt: A text, token ids, or OpenAI's messages.
+            type: A Pydantic model, dataclass, ``TypedDict``, ``Enum``, ``Literal[...]``,
+                ``list[...]``, ``X | None``, or another type that Pydantic knows; or a JSON schema.
+            **options: Those of ``create_chat_completion`` for messages, else of
+                ``create_completion``. ``max_tokens`` is None by default: until the context is full.
+
+        Returns:
+            An object of the type; for a schema what ``json.loads`` makes.
+
+        Raises:
+            ReplyValidationError: The model wrote no such object: it was cut off, or a check of the
+                type refuses it.
+            InvalidArgumentError: There is no JSON schema for the type.
+            LlamaError: What the other methods raise.
+        """
+        from .chat.asking import ParseCall
+
+        call = ParseCall(prompt, type, options)
+        return call.parsed(getattr(self, call.method)(**call.arguments))
 
     # Embeddings.
 
@@ -936,6 +987,32 @@ class Llama:
             TokenError: A token id is not in the vocabulary.
         """
         return self.measures.scoring(prompt, continuations).result()
+
+    def choose(self, prompt: Prompt | Messages, options: Sequence[str]) -> Choice:
+        """Choose which of several texts follows a prompt, or answers a conversation.
+
+        The options are decoded together as far as there are sequences for them (``n_parallel``),
+        and the prompt is computed once. An option is as likely as its tokens after the prompt are.
+        Where one option begins another, like "no" and "no idea", the token that ends a text is
+        part of each: without it the longer one would never be chosen, for a text is never likelier
+        than its beginning.
+
+        Args:
+            prompt: A text, token ids, or OpenAI's messages. A text and an option are read as one
+                text, so that a space between them has to be in one of them.
+            options: The texts, each another one.
+
+        Returns:
+            The likeliest one, and the probabilities of all.
+
+        Raises:
+            ContextWindowError: The prompt does not fit into the context with an option.
+            InvalidArgumentError: There is no option, one is empty, no text or there twice, or one
+                begins another and the model has no token that ends a text.
+        """
+        from .chat.asking import choosing
+
+        return choosing(self.chats, self.measures, prompt, options).result()
 
     def perplexity(
         self, text: Part, *, n_ctx: int | None = None, stride: int | None = None

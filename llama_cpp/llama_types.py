@@ -104,6 +104,7 @@ class CompletionChoice(TypedDict):
     logprobs: CompletionLogprobs | None
     finish_reason: Literal["stop", "length", "timeout"] | None
     sampling_trace: NotRequired[list[list[SamplingTraceStage]]]
+    parsed: NotRequired[Any]
 
 
 class PromptTokensDetails(TypedDict):
@@ -232,6 +233,7 @@ class ChatCompletionResponseMessage(TypedDict):
     refusal: NotRequired[str | None]
     tool_calls: NotRequired[list[ChatCompletionMessageToolCall]]
     function_call: NotRequired[ChatCompletionResponseFunctionCall]
+    parsed: NotRequired[Any]
 
 
 class ChatCompletionTopLogprobToken(TypedDict):

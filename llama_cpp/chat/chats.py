@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ from ..handles import Vocab
 from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 from ..models.adapters import ModelAdapters
 from ..sampling.defaults import SamplingDefaults
-from .completion import ChatCompletionJob
+from ..structured.streams import ChunkStream, ReplyTexts
+from .completion import ChatCompletionJob, add_parsed
 from .conversation import Conversation
 from .formats.handlers import RenderingHandler, get_chat_completion_handler, handler_arguments
 from .media.render import MediaRenderer
@@ -159,6 +160,7 @@ class Chats:
             legacy=params.is_legacy,
             include_usage=params.include_usage,
             trimmed_messages=dropped,
+            texts=ReplyTexts(params.shape, form.schema),
         )
 
     def handled(
@@ -175,11 +177,18 @@ class Chats:
         handler = self.handler
         assert handler is not None
         arguments = handler_arguments(params)
-        return handler(llama=llama, messages=messages, stream=stream, **arguments)
+        answer = handler(llama=llama, messages=messages, stream=stream, **arguments)
+        if params.shape is None:
+            return answer
+        if stream:
+            return ChunkStream((chunk for chunk in answer), ReplyTexts(params.shape))
+        for choice in answer["choices"]:
+            add_parsed(choice["message"], params.shape, choice["finish_reason"])
+        return answer
 
     def answer(
         self, messages: Messages, params: ChatParams, renderer: Renderer | None, *, stream: bool
-    ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
+    ) -> CreateChatCompletionResponse | ChunkStream[CreateChatCompletionStreamResponse]:
         """Answer, whole or in parts; see ``job``."""
         job = self.job(messages, params, renderer)
         return job.chunks() if stream else job.result()

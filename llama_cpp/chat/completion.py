@@ -13,6 +13,8 @@ from ..generation.generator import Choice, Generator, Progress, Run
 from ..generation.params import GenerationParams
 from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 from ..sampling.params import SamplingParams
+from ..structured.shape import Shape
+from ..structured.streams import ChunkStream, ReplyTexts
 from ..text.builder import TokenRecord
 from .conversation import Conversation
 from .reply import ReplyReader
@@ -30,6 +32,7 @@ class ChatCompletionJob(Job):
         legacy: Whether calls are told as ``function_call``, OpenAI's older form.
         include_usage: Whether a last chunk without choices tells the usage.
         trimmed_messages: The places of the messages that were dropped; None: nobody asked.
+        texts: Keeps the texts of a stream; its shape is that of each reply.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class ChatCompletionJob(Job):
         legacy: bool = False,
         include_usage: bool = False,
         trimmed_messages: Sequence[int] | None = None,
+        texts: ReplyTexts | None = None,
     ) -> None:
         self._conversation = conversation
         params = conversation.options(params)
@@ -55,6 +59,7 @@ class ChatCompletionJob(Job):
         if trimmed_messages is not None:
             self._first = {"trimmed_messages": list(trimmed_messages)}
         self._finish_reasons: list[str] = []
+        self.texts = ReplyTexts() if texts is None else texts
         self._head: Any = {
             "id": f"chatcmpl-{uuid.uuid4()}",
             "created": int(time.time()),
@@ -86,6 +91,8 @@ class ChatCompletionJob(Job):
             finally:
                 reader.close()
             message = reader.message
+            if self.texts.shape is not None:
+                add_parsed(message, self.texts.shape, choice.request.finish_reason)
             choices.append(
                 {
                     "index": choice.index,
@@ -99,10 +106,9 @@ class ChatCompletionJob(Job):
         whole |= self._first
         return cast("CreateChatCompletionResponse", self._timed(whole, is_last=True))
 
-    def chunks(self) -> Iterator[CreateChatCompletionStreamResponse]:
+    def chunks(self) -> ChunkStream[CreateChatCompletionStreamResponse]:
         """Yield the replies in OpenAI's shape as they come."""
-        chunks = self.polled_chunks(patient=True)
-        return cast("Iterator[CreateChatCompletionStreamResponse]", chunks)
+        return ChunkStream(cast("Any", self.polled_chunks(patient=True)), self.texts)
 
     def polled_chunks(
         self, *, patient: bool = False
@@ -183,6 +189,18 @@ class ChatCompletionJob(Job):
         chunk = {**self._head, "object": "chat.completion.chunk", "choices": [part]}
         chunk = self._timed(chunk, is_last=self._ends_with(finish_reason))
         return cast("CreateChatCompletionStreamResponse", chunk)
+
+
+def add_parsed(message: dict[str, Any], shape: Shape, finish_reason: str | None) -> None:
+    """Add to a message the object that its content stands for; calls stand for none.
+
+    Raises:
+        ReplyValidationError: The content stands for no such object.
+    """
+    has_calls = message.get("tool_calls") or message.get("function_call")
+    is_cut_off = finish_reason == "length"
+    content = message.get("content") or ""
+    message["parsed"] = None if has_calls else shape.parse(content, is_cut_off=is_cut_off)
 
 
 def _as_legacy(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..generation.options import GenerationExtras, GenerationOptions
 from ..sampling.options import FurtherSamplingOptions
+from ..structured.shape import TypeOrSchema
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 Tools: TypeAlias = Sequence[Mapping[str, Any]] | None
@@ -39,7 +40,7 @@ class ReplyOptions(GenerationOptions, ChatExtras, total=False):
     """Arguments of ``create_chat_completion`` that do not say what can be called."""
 
     tool_choice: ToolChoice
-    response_format: Mapping[str, Any] | None
+    response_format: TypeOrSchema
     logprobs: bool | None
     top_logprobs: int | None
     max_completion_tokens: int | None

@@ -14,6 +14,7 @@ from ..generation.service import ServiceParams
 from ..generation.thinking import ThinkingLimit
 from ..sampling.options import check_names
 from ..sampling.params import SamplingParams
+from ..structured.shape import Shape
 from .messages import ReplyForm, reply_form
 from .options import ChatOptions, ToolChoice, Tools
 
@@ -38,6 +39,7 @@ class ChatParams:
         sampling: How tokens are chosen.
         generation: What the replies have to be.
         include_usage: Whether a last chunk without choices tells the usage.
+        shape: What the replies mean, where ``response_format`` is a type or a JSON schema.
     """
 
     sampling: SamplingParams = field(
@@ -64,6 +66,7 @@ class ChatParams:
     thinking_end_message: str | None = None
     reasoning_effort: str | None = None
     thinking: ThinkingLimit = field(init=False)
+    shape: Shape | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.chat_template_kwargs, Mapping):
@@ -94,6 +97,8 @@ class ChatParams:
         check_names(options, ChatOptions.__annotations__)
         options = {"temperature": TEMPERATURE, **options}
         n_tokens = options.get("max_completion_tokens")
+        response_format = options.get("response_format")
+        shape = Shape.of_response_format(response_format)
         return cls(
             sampling_of(options),
             GenerationParams(
@@ -109,7 +114,7 @@ class ChatParams:
             function_call=options.get("function_call"),
             tools=options.get("tools"),
             tool_choice=options.get("tool_choice"),
-            response_format=options.get("response_format"),
+            response_format=response_format if shape is None else shape.response_format,
             grammar=constraint_of(
                 grammar=options.get("grammar"),
                 regex=options.get("regex"),
@@ -129,6 +134,7 @@ class ChatParams:
             thinking_budget=options.get("thinking_budget"),
             thinking_end_message=options.get("thinking_end_message"),
             reasoning_effort=options.get("reasoning_effort"),
+            shape=shape,
         )
 
     @property

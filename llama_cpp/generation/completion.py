@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..engine import FinishReason
 from ..llama_types import CompletionChoice, CompletionLogprobs, CreateCompletionResponse
 from ..sampling.params import SamplingParams
+from ..structured.streams import ChunkStream, ReplyTexts
 from .generator import Choice, Generator, Progress, Run
 from .params import GenerationParams
 
@@ -105,6 +106,7 @@ class CompletionJob(Job):
         suffix: Appended to the texts.
         model_name: What the results say the model is.
         include_usage: Whether a last chunk without choices tells the usage.
+        texts: Keeps the texts of a stream; its shape is that of each text.
     """
 
     def __init__(
@@ -118,9 +120,11 @@ class CompletionJob(Job):
         suffix: str = "",
         model_name: str,
         include_usage: bool = False,
+        texts: ReplyTexts | None = None,
     ) -> None:
         super().__init__(generator, prompts, sampling, params, echoed, include_usage=include_usage)
         self._suffix = suffix
+        self.texts = ReplyTexts() if texts is None else texts
         self._head: Any = {
             "id": f"cmpl-{uuid.uuid4()}",
             "object": "text_completion",
@@ -135,25 +139,28 @@ class CompletionJob(Job):
         choices: list[CompletionChoice] = []
         for choice in run.choices:
             text, records = choice.prompt_text, run.echoed(choice)
-            base = len(text)
+            base, shape = len(text), self.texts.shape
             while choice.builder.parts:
                 part, new = choice.builder.parts.popleft()
                 text += part
                 records += [record._replace(offset=base + record.offset) for record in new]
+            reason = choice.request.finish_reason
             told: Any = {
                 "text": text + self._suffix,
                 "index": choice.index,
                 "logprobs": run.logprobs(records, 0),
-                "finish_reason": choice.request.finish_reason,
+                "finish_reason": reason,
                 **run.traced(records),
             }
+            if shape is not None:
+                told["parsed"] = shape.parse(text[base:], is_cut_off=reason != "stop")
             choices.append(told)
         whole = {**self._head, "choices": choices, "usage": run.usage}
         return cast("CreateCompletionResponse", self._timed(whole, is_last=True))
 
-    def chunks(self) -> Iterator[CreateCompletionStreamResponse]:
+    def chunks(self) -> ChunkStream[CreateCompletionStreamResponse]:
         """Yield the texts in OpenAI's shape as they come."""
-        return cast("Iterator[CreateCompletionStreamResponse]", self.polled_chunks(patient=True))
+        return ChunkStream(cast("Any", self.polled_chunks(patient=True)), self.texts)
 
     def polled_chunks(
         self, *, patient: bool = False

@@ -10,6 +10,7 @@ from ..constraints.constraint import Constraint
 from ..constraints.gbnf import LlamaGrammar
 from ..sampling.hooks import AnyLogitsProcessor, StoppingCriteria
 from ..sampling.options import FurtherSamplingOptions, SamplingOptions
+from ..structured.shape import TypeOrSchema
 
 Stop: TypeAlias = str | list[str] | None
 LogitsProcessors: TypeAlias = Union[AnyLogitsProcessor, Sequence[AnyLogitsProcessor], None]  # noqa: UP007 - of names in quotes
@@ -71,10 +72,11 @@ class CompletionExtras(GenerationExtras, total=False):
     """Arguments of ``create_completion`` that llama-cpp-python lacks.
 
     Attributes:
-        schema: A JSON schema that the text satisfies.
+        schema: A JSON schema that the text satisfies, or a type whose JSON it is: see
+            ``TypeOrSchema``. With a type, each choice has ``parsed``.
     """
 
-    schema: Mapping[str, Any] | str | None
+    schema: TypeOrSchema
 
 
 class FurtherCompletionOptions(FurtherSamplingOptions, CompletionExtras, total=False):

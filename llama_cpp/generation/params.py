@@ -13,6 +13,8 @@ from ..errors import InvalidArgumentError
 from ..sampling.hooks import LogitsProcessorList, StoppingCriteriaList
 from ..sampling.options import SamplingOptions, check_names
 from ..sampling.params import SamplingParams
+from ..structured.shape import Shape
+from ..structured.streams import ReplyTexts
 from ..text import StopStrings, ThoughtTags, Triggers
 from ..validation.numbers import integer
 from .options import CompletionOptions, GenerationOptions
@@ -103,6 +105,8 @@ class CompletionParams:
         model: What the result says the model is; None says its path.
         include_usage: Whether a last chunk without choices tells the usage.
         lora: Scales of LoRA adapters by name; None takes those of the model.
+        shape: What the text means, where the call was given a type.
+        schema: What it satisfies; None where no schema was given, or as a text.
     """
 
     sampling: SamplingParams = field(default_factory=SamplingParams)
@@ -111,6 +115,8 @@ class CompletionParams:
     model: str | None = None
     include_usage: bool = False
     lora: Mapping[str, float] | None = None
+    shape: Shape | None = None
+    schema: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.suffix, str | None):
@@ -130,6 +136,10 @@ class CompletionParams:
             InvalidArgumentError: A value is out of range.
         """
         check_names(options, CompletionOptions.__annotations__)
+        shape, schema = None, options.get("schema")
+        if not isinstance(schema, Mapping | str | bool | None):
+            shape = Shape.of(schema)
+            options = {**options, "schema": shape.schema}
         return cls(
             sampling_of(options),
             GenerationParams(
@@ -141,7 +151,13 @@ class CompletionParams:
             model=options.get("model"),
             include_usage=includes_usage(options),
             lora=options.get("lora"),
+            shape=shape,
+            schema=schema if isinstance(schema, Mapping) else None,
         )
+
+    def texts(self) -> ReplyTexts:
+        """Make what keeps the texts of a stream."""
+        return ReplyTexts(self.shape, self.schema)
 
 
 _OF_GENERATION = (

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..chat.completion import ChatCompletionJob
+from ..chat.messages import response_schema
 from ..errors import InvalidArgumentError
 from ..generation.completion import CompletionJob
 from ..llama import Llama
@@ -138,4 +139,6 @@ def completion_job(llama: Llama, arguments: Mapping[str, Any]) -> CompletionJob:
 def chat_job(llama: Llama, arguments: Mapping[str, Any]) -> ChatCompletionJob:
     """Make a chat completion of its arguments."""
     options = {name: value for name, value in arguments.items() if name != "messages"}
+    # Clients send forms of OpenAI; what Python takes besides would put objects into answers.
+    response_schema(options.get("response_format"))
     return llama.chats.job(arguments["messages"], llama.chats.params(**options))

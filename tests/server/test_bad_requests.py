@@ -92,6 +92,7 @@ def test_wrong_completions_are_refused(
         {"messages": HELLO, "tools": [{"type": "function"}]},
         {"messages": HELLO, "tool_choice": "required"},
         {"messages": HELLO, "response_format": {"type": "json_schema"}},
+        {"messages": HELLO, "response_format": {"type": "object", "properties": {}}},
         {"messages": HELLO, "tool_choice": "magic"},
         {"messages": HELLO, "max_tokens": -2},
         {"messages": HELLO, "max_completion_tokens": -5},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -30,6 +31,7 @@ from llama_cpp.llama_types import (
     CreateEmbeddingResponse,
     RerankResponse,
 )
+from llama_cpp.structured import AsyncChunkStream, ChunkStream
 
 
 def load(path: str) -> Llama:
@@ -62,10 +64,11 @@ def complete(llm: Llama) -> str:
 
 def stream(llm: Llama, wants_parts: bool) -> str:
     parts = llm("Once upon a time", stream=True, top_k=40, min_p=0.1, dry_multiplier=0.8)
-    assert_type(parts, Iterator[CreateCompletionStreamResponse])
-    text = "".join(part["choices"][0]["text"] for part in parts)
+    assert_type(parts, ChunkStream[CreateCompletionStreamResponse])
+    iterator: Iterator[CreateCompletionStreamResponse] = parts
+    text = "".join(part["choices"][0]["text"] for part in iterator)
     either = llm.create_completion([1, 2, 3], stream=wants_parts)
-    assert_type(either, CreateCompletionResponse | Iterator[CreateCompletionStreamResponse])
+    assert_type(either, CreateCompletionResponse | ChunkStream[CreateCompletionStreamResponse])
     return text
 
 
@@ -79,7 +82,7 @@ def chat(llm: Llama) -> str:
         assert_type(call["function"]["name"], str)
         assert_type(call["function"]["arguments"], str)
     chunks = llm.create_chat_completion(messages, stream=True, enable_thinking=False)
-    assert_type(chunks, Iterator[CreateChatCompletionStreamResponse])
+    assert_type(chunks, ChunkStream[CreateChatCompletionStreamResponse])
     for chunk in chunks:
         delta = chunk["choices"][0]["delta"]
         assert_type(delta, ChatCompletionStreamResponseDelta)
@@ -173,6 +176,25 @@ def by_hand(llm: Llama) -> bytes:
     return llm.detokenize(tokens)
 
 
+@dataclass
+class Person:
+    name: str
+    age: int
+
+
+def structured(llm: Llama) -> int:
+    assert_type(llm.parse("Jason is 25 years old", Person, max_tokens=64).age, int)
+    assert_type(llm.parse([{"role": "user", "content": "Hi"}], list[str]), list[str])
+    answer = llm.create_chat_completion([{"role": "user", "content": "Hi"}], response_format=Person)
+    print(answer["choices"][0]["message"].get("parsed"))
+    choice = llm.choose("Is Paris in France?", [" yes", " no"])
+    assert_type(choice.probabilities, dict[str, float])
+    stream = llm("Jason is 25: ", schema=Person, stream=True)
+    for value in stream.partial():
+        print(value)
+    return choice.index
+
+
 def measure(llm: Llama) -> float:
     scores = llm.score("The capital of Japan is", [" Tokyo", " Oslo"])
     assert_type(scores[0].is_greedy, bool)
@@ -186,8 +208,9 @@ async def concurrently(path: str) -> str:
         whole = await llm("Once", max_tokens=4)
         assert_type(whole, CreateCompletionResponse)
         parts = await llm.create_chat_completion([{"role": "user", "content": "Hi"}], stream=True)
-        assert_type(parts, AsyncIterator[CreateChatCompletionStreamResponse])
-        async for part in parts:
+        assert_type(parts, AsyncChunkStream[CreateChatCompletionStreamResponse])
+        iterator: AsyncIterator[CreateChatCompletionStreamResponse] = parts
+        async for part in iterator:
             assert_type(part["choices"][0]["delta"].get("content"), str | None)
         return whole["choices"][0]["text"]
 

@@ -19,7 +19,14 @@ from ..generation import PolledJob
 from ..json_body import JSONBodyRoute
 from ..stream import answered
 from ..types import Body, Integer, Number, Serving, Share, Stops
-from .shapes import MessageBuilder, chat_thinking, chat_tool_choice, chat_tools, conversation
+from .shapes import (
+    MessageBuilder,
+    chat_response_format,
+    chat_thinking,
+    chat_tool_choice,
+    chat_tools,
+    conversation,
+)
 
 router = APIRouter(tags=["Anthropic"], route_class=JSONBodyRoute)
 
@@ -33,6 +40,10 @@ class CountTokensRequest(Body):
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, Any] | None = None
     thinking: dict[str, Any] | None = None
+    output_config: dict[str, Any] | None = None
+    output_format: dict[str, Any] | None = Field(
+        None, description="The older place of output_config.format."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"messages": [{"role": "user", "content": "Hi."}]}]}
@@ -69,6 +80,9 @@ def _arguments(body: CountTokensRequest) -> dict[str, Any]:
         arguments["continue_final_message"] = True  # the reply goes on from there
     if (body.tool_choice or {}).get("disable_parallel_tool_use"):
         arguments["parallel_tool_calls"] = False
+    form = (body.output_config or {}).get("format") or body.output_format
+    if form is not None:
+        arguments["response_format"] = chat_response_format(form)
     if body.thinking is not None:
         arguments |= chat_thinking(body.thinking)
     return arguments

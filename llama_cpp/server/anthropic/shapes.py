@@ -157,6 +157,20 @@ def chat_tool_choice(choice: Mapping[str, Any] | None) -> Any:
     return _TOOL_CHOICES[kind]
 
 
+def chat_response_format(form: Any) -> dict[str, Any]:
+    """Make a chat's response format of ``output_config.format``.
+
+    Raises:
+        RequestError: It is of no known type, or has no schema.
+    """
+    kind = form.get("type") if isinstance(form, Mapping) else form
+    if kind != "json_schema":
+        raise _no_type("output_config.format", kind, ("json_schema",))
+    if not isinstance(form.get("schema"), Mapping):
+        raise RequestError(400, "output_config.format needs a schema", param="output_config")
+    return {"type": "json_schema", "json_schema": {"schema": form["schema"]}}
+
+
 def chat_thinking(thinking: Mapping[str, Any]) -> dict[str, Any]:
     """Make a chat's arguments of how much to think.
 
