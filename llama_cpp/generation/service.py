@@ -93,13 +93,13 @@ def _end(timeout: object, deadline: object) -> float | None:
     if timeout is not None:
         ends.append(time.monotonic() + number("timeout", timeout, 0, math.inf))
     if deadline is not None:
-        at = deadline.timestamp() if isinstance(deadline, datetime) else deadline
         try:
+            at = deadline.timestamp() if isinstance(deadline, datetime) else deadline
             left = number("deadline", at, -math.inf, math.inf) - time.time()
-        except InvalidArgumentError:
+        except (ValueError, OverflowError, OSError):  # years that no clock has, too
             raise InvalidArgumentError(
-                f"deadline={deadline!r} must be a datetime, or seconds since the epoch as "
-                "time.time() gives them; for seconds from now give timeout"
+                f"deadline={deadline!r} must be a datetime, or seconds since the epoch: for "
+                "seconds from now give timeout"
             ) from None
         ends.append(time.monotonic() + left)
     return min(ends, default=None)

@@ -117,7 +117,13 @@ def test_waiting_for_a_sequence_counts(llm: Llama) -> None:
 
 @pytest.mark.parametrize(
     "limit",
-    [{"timeout": -1}, {"timeout": float("nan")}, {"timeout": "5"}, {"deadline": "tomorrow"}],
+    [
+        {"timeout": -1},
+        {"timeout": float("nan")},
+        {"timeout": "5"},
+        {"deadline": "tomorrow"},
+        {"deadline": datetime.min},
+    ],
 )
 def test_what_is_no_time_is_refused(llm: Llama, limit: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=next(iter(limit))):
