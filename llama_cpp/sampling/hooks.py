@@ -37,7 +37,7 @@ class BatchLogitsProcessor(Protocol):
         Args:
             input_ids: For each text its prompt and what was generated, int32.
             scores: float32, shape (texts, n_vocab). Which text has which row differs from step to
-                step: texts come and go.
+                step: texts come and go. They are lent for the call: copy what is to be kept.
         """
 
 

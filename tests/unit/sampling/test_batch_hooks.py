@@ -44,7 +44,7 @@ def doubles(ids: Any, scores: Scores) -> Scores:
 
 
 def run(*processors: Any) -> list[Any]:
-    rows = [np.arange(4, dtype=np.single) for _ in processors]
+    rows = np.tile(np.arange(4, dtype=np.single), (len(processors), 1))
     return process_rows(processors, IDS[: len(processors)], rows)
 
 
@@ -84,6 +84,21 @@ def test_lists_of_contrary_order_come_to_an_end() -> None:
     assert listed(run([one, other], [other, one], [one, one])) == [
         [0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7],
     ]  # fmt: skip
+
+
+def test_rows_that_lie_together_are_not_copied() -> None:
+    seen: list[Scores] = []
+
+    class Watches(BatchLogitsProcessor):
+        def __call__(self, input_ids: Sequence[Any], scores: Scores) -> None:
+            seen.append(scores)
+
+    watches, again = Watches(), Watches()
+    rows = np.zeros((3, 4), np.single)
+    process_rows([doubles, [watches, again], watches], IDS, rows)
+    process_rows([watches, doubles, watches], IDS, rows)
+    process_rows([watches, [doubles, watches]], IDS[:2], rows[:2])
+    assert [np.shares_memory(scores, rows) for scores in seen] == [True, True, False, False]
 
 
 def test_new_scores_may_be_returned() -> None:
