@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from llama_cpp.errors import InvalidArgumentError
+from llama_cpp.errors import LogitsProcessorError
 from llama_cpp.sampling.batch_hooks import has_batch, process_rows
 from llama_cpp.sampling.hooks import BatchLogitsProcessor, LogitsProcessorList, is_batch, process
 
@@ -114,7 +114,7 @@ def test_another_shape_ends_all_that_share_it(shape: tuple[int, ...]) -> None:
     wrong = Returns(np.zeros(shape))
     *failed, kept = run([wrong, doubles], wrong, doubles)
     for each in failed:
-        assert isinstance(each, InvalidArgumentError)
+        assert isinstance(each, LogitsProcessorError)
         assert f"shape {shape}" in str(each) and "(2, 4)" in str(each)
     assert kept.tolist() == [0, 2, 4, 6]
 
@@ -123,7 +123,7 @@ def test_nan_ends_the_text_in_whose_row_it_is() -> None:
     some = Returns([[0, 1, 2, 3], [0, np.nan, 2, 3]])
     kept, failed = run([some, doubles], [some, doubles])
     assert kept.tolist() == [0, 2, 4, 6]
-    assert isinstance(failed, InvalidArgumentError) and "NaN" in str(failed)
+    assert isinstance(failed, LogitsProcessorError) and "NaN" in str(failed)
 
 
 def test_what_one_raises_ends_those_who_share_it() -> None:
@@ -145,9 +145,9 @@ def test_one_text_is_one_row() -> None:
     processors = LogitsProcessorList([doubles, adds, [adds]])  # type: ignore[list-item]
     assert processors(IDS[2], scores).tolist() == [4, 6, 8, 10]
     assert adds.calls == [1, 1]
-    with pytest.raises(InvalidArgumentError, match="shape"):
+    with pytest.raises(LogitsProcessorError, match="shape"):
         process(Returns(np.zeros(4)), IDS[0], scores)
-    with pytest.raises(InvalidArgumentError, match="NaN"):
+    with pytest.raises(LogitsProcessorError, match="NaN"):
         process(Returns([[0, 0, 0, np.nan]]), IDS[0], scores)
 
 
