@@ -13,6 +13,7 @@ Each class also inherits the builtin that callers already catch::
     │   ├── BatchError                         a batch that the context cannot take
     │   ├── TextError                          a text or path that C strings cannot carry
     │   ├── MediaError                         an image or a sound that cannot be used
+    │   ├── LogitsProcessorError               scores of a logits processor that cannot be used
     │   └── ContextWindowError                 a prompt that is longer than the context
     ├── PointerTypeError (TypeError)           a pointer of another kind, or NULL
     ├── ClosedError (ValueError, RuntimeError) a handle was used after close()
@@ -72,6 +73,7 @@ __all__ = [
     "LibraryMismatchError",
     "LibraryNotFoundError",
     "LlamaError",
+    "LogitsProcessorError",
     "MCPServerError",
     "MediaError",
     "ModelIsDirectoryError",
@@ -167,6 +169,10 @@ class TextError(InvalidArgumentError):
 
 class MediaError(InvalidArgumentError):
     """An image or a sound that cannot be used."""
+
+
+class LogitsProcessorError(InvalidArgumentError):
+    """A logits processor left scores of another shape, or NaN."""
 
 
 class ContextWindowError(InvalidArgumentError):

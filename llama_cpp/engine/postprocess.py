@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import LlamaError
 from ..handles import Context
+from ..handles.logit_rows import logit_rows
 from ..handles.token_sampler import RowSampler
 from ..handles.traced_sampling import sample_traced
 from ..sampling.batch_hooks import has_batch, process_rows
@@ -102,7 +103,7 @@ class Postprocessor:
         rows = process_rows(
             [request.processor for _, request, _ in due],
             [_ids(request) for _, request, _ in due],
-            [self._context.logits(index) for *_, index in due],
+            logit_rows(self._context, [index for *_, index in due]),
         )
         return {slot.id: row for (slot, *_), row in zip(due, rows, strict=True)}
 

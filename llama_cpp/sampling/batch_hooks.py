@@ -22,7 +22,7 @@ def has_batch(processor: object) -> bool:
 def process_rows(
     processors: Sequence[object],
     input_ids: Sequence[npt.NDArray[np.intc]],
-    rows: Sequence[npt.NDArray[np.single]],
+    rows: npt.NDArray[np.single],
 ) -> list[npt.NDArray[np.single] | Exception]:
     """Run the processors of several texts, each in the order of its list.
 
@@ -32,14 +32,16 @@ def process_rows(
     Args:
         processors: One, or a list, for each text.
         input_ids: The tokens of each.
-        rows: The scores of each, shape (n_vocab,).
+        rows: The scores of each, shape (texts, n_vocab); they may be changed.
 
     Returns:
         The scores of each text; in place of them what its processors raised.
     """
     texts = [
-        _Text(processor, ids, row)
-        for processor, ids, row in zip(processors, input_ids, rows, strict=True)
+        _Text(number, processor, ids, row)
+        for number, (processor, ids, row) in enumerate(
+            zip(processors, input_ids, rows, strict=True)
+        )
     ]
     while True:
         for text in texts:
@@ -48,18 +50,23 @@ def process_rows(
         if not waiting:
             return [text.result for text in texts]
         shared = _next_shared(waiting)
-        _run_shared(shared, [text for text in waiting if text.pending[0] is shared])
+        _run_shared(shared, [text for text in waiting if text.pending[0] is shared], rows)
 
 
 class _Text:
     """One text on its way through its processors."""
 
     def __init__(
-        self, processor: object, ids: npt.NDArray[np.intc], row: npt.NDArray[np.single]
+        self,
+        number: int,
+        processor: object,
+        ids: npt.NDArray[np.intc],
+        row: npt.NDArray[np.single],
     ) -> None:
+        self.number = number
         self.pending: deque[Any] = deque(flattened(processor))
         self.ids = ids
-        self.row = row
+        self.row = self.given = row
         self.error: Exception | None = None
 
     @property
@@ -86,11 +93,12 @@ def _next_shared(waiting: Sequence[_Text]) -> Any:
     return next((each for each in due if id(each) not in later), due[0])
 
 
-def _run_shared(processor: Any, texts: Sequence[_Text]) -> None:
+def _run_shared(processor: Any, texts: Sequence[_Text], rows: npt.NDArray[np.single]) -> None:
     import numpy as np
 
     try:
-        scores = np.stack([text.row for text in texts])
+        block = _block(texts, rows)
+        scores = np.stack([text.row for text in texts]) if block is None else block
         changed = process_batch(processor, [text.ids for text in texts], scores)
     except Exception as error:
         for text in texts:
@@ -98,8 +106,18 @@ def _run_shared(processor: Any, texts: Sequence[_Text]) -> None:
         return
     for text, row in zip(texts, changed, strict=True):
         text.pending.popleft()
-        text.row = row
+        if changed is not block:
+            text.row = row
         try:
             check_numbers(row)
         except Exception as error:
             text.fail(error)
+
+
+def _block(texts: Sequence[_Text], rows: npt.NDArray[np.single]) -> npt.NDArray[np.single] | None:
+    """The rows of the texts where they lie one after another, which saves a copy."""
+    first = texts[0].number
+    for number, text in enumerate(texts, first):
+        if text.number != number or text.row is not text.given:
+            return None
+    return rows[first : first + len(texts)]

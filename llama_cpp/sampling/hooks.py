@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, Union
 
-from ..errors import InvalidArgumentError
+from ..errors import LogitsProcessorError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ class BatchLogitsProcessor(Protocol):
         Args:
             input_ids: For each text its prompt and what was generated, int32.
             scores: float32, shape (texts, n_vocab). Which text has which row differs from step to
-                step: texts come and go.
+                step: texts come and go. They are lent for the call: copy what is to be kept.
         """
 
 
@@ -116,7 +116,7 @@ def process(
     """Run a processor of any style on one text and check what it gives.
 
     Raises:
-        InvalidArgumentError: It returned something of another shape, or left NaN.
+        LogitsProcessorError: It returned something of another shape, or left NaN.
     """
     run: Any = processor
     changed: npt.NDArray[np.single]
@@ -138,7 +138,7 @@ def process_batch(
     """Run a batch-wise processor; whether it left NaN is to be checked row by row.
 
     Raises:
-        InvalidArgumentError: It returned something of another shape.
+        LogitsProcessorError: It returned something of another shape.
     """
     return _changed(processor(input_ids, scores), scores)
 
@@ -147,12 +147,12 @@ def check_numbers(row: npt.NDArray[np.single]) -> None:
     """Refuse NaN.
 
     Raises:
-        InvalidArgumentError: There is one.
+        LogitsProcessorError: There is one.
     """
     import numpy as np
 
     if np.isnan(row.min()):  # the least of a row is NaN if any of it is
-        raise InvalidArgumentError("a logits processor left NaN in the scores: use -inf to forbid")
+        raise LogitsProcessorError("a logits processor left NaN in the scores: use -inf to forbid")
 
 
 def _changed(returned: Any, scores: npt.NDArray[np.single]) -> npt.NDArray[np.single]:
@@ -163,7 +163,7 @@ def _changed(returned: Any, scores: npt.NDArray[np.single]) -> npt.NDArray[np.si
     else:
         changed = np.asarray(returned, dtype=np.float32)
     if changed.shape != scores.shape:
-        raise InvalidArgumentError(
+        raise LogitsProcessorError(
             f"a logits processor returned shape {changed.shape}; it must return scores of shape "
             f"{scores.shape}, or change those that it got and return None"
         )

@@ -107,7 +107,7 @@ def described(error: BaseException) -> tuple[int, ErrorResponse, Mapping[str, st
         status, code, param = 400, "context_length_exceeded", "messages"
     elif isinstance(error, _UNAVAILABLE):
         status = 503
-    elif isinstance(error, _CALLERS_FAULT):
+    elif isinstance(error, _CALLERS_FAULT) and not isinstance(error, errors.LogitsProcessorError):
         status = 400
         found = re.match(r"([a-z_]+)(\[\d+\])*=", message)
         param = found[1] if found else None

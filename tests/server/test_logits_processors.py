@@ -46,9 +46,17 @@ class Demanding:
     def __init__(self, more): ...
     def __call__(self, input_ids, scores): ...
 
+def shortens(input_ids, scores):
+    return scores[1:]
+
 number = 5
 """
-ENTRIES = ["some_hooks:only_400", "some_hooks:Counts", "all=some_hooks:Together"]
+ENTRIES = [
+    "some_hooks:only_400",
+    "some_hooks:Counts",
+    "all=some_hooks:Together",
+    "short=some_hooks:shortens",
+]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +136,13 @@ def test_an_unknown_name_is_refused(server: RunningServer, name: str) -> None:
     assert repr(name) in message and "only_400, Counts, all" in message
 
 
+def test_a_processor_that_is_wrong_is_not_the_clients_fault(server: RunningServer) -> None:
+    response = complete(server, logits_processor="short")
+    assert response.status_code == 500
+    assert response.json()["error"]["type"] == "server_error"
+    assert text_of(server, logits_processor="only_400") == spelled(server, [400] * 4)
+
+
 def test_a_server_without_them_has_none(importable: None) -> None:
     assert ModelSettings(model="x").logits_processors is None
     with serving() as running:
@@ -165,7 +180,7 @@ def test_a_model_with_a_wrong_one_is_not_served(importable: None) -> None:
 
 def test_a_registered_function_is_what_is_named(importable: None) -> None:
     processors = registered(ENTRIES)
-    assert list(processors) == ["only_400", "Counts", "all"]
+    assert list(processors) == ["only_400", "Counts", "all", "short"]
     assert named(processors, "only_400") is named(processors, "only_400")
     assert named(processors, "all") is named(processors, "all")
     assert named(processors, "Counts") is not named(processors, "Counts")

@@ -88,6 +88,11 @@ def test_no_sampling_parameter_is_lost_on_the_way(name: str) -> None:
     assert name in handed, "a handler of somebody else's does not get it"
 
 
+def test_handlers_are_told_of_a_trace() -> None:
+    assert ChatParams.of({"sampling_trace": True}).generation.sampling_trace
+    assert handler_arguments(ChatParams.of({"sampling_trace": True}))["sampling_trace"] is True
+
+
 def test_handlers_take_what_they_are_given() -> None:
     taken = arguments(RenderingHandler.__call__)
     assert set(handler_arguments(ChatParams())) | {"messages"} == set(taken)

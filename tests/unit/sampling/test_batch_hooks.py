@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from llama_cpp.errors import InvalidArgumentError
+from llama_cpp.errors import LogitsProcessorError
 from llama_cpp.sampling.batch_hooks import has_batch, process_rows
 from llama_cpp.sampling.hooks import BatchLogitsProcessor, LogitsProcessorList, is_batch, process
 
@@ -44,7 +44,7 @@ def doubles(ids: Any, scores: Scores) -> Scores:
 
 
 def run(*processors: Any) -> list[Any]:
-    rows = [np.arange(4, dtype=np.single) for _ in processors]
+    rows = np.tile(np.arange(4, dtype=np.single), (len(processors), 1))
     return process_rows(processors, IDS[: len(processors)], rows)
 
 
@@ -86,6 +86,21 @@ def test_lists_of_contrary_order_come_to_an_end() -> None:
     ]  # fmt: skip
 
 
+def test_rows_that_lie_together_are_not_copied() -> None:
+    seen: list[Scores] = []
+
+    class Watches(BatchLogitsProcessor):
+        def __call__(self, input_ids: Sequence[Any], scores: Scores) -> None:
+            seen.append(scores)
+
+    watches, again = Watches(), Watches()
+    rows = np.zeros((3, 4), np.single)
+    process_rows([doubles, [watches, again], watches], IDS, rows)
+    process_rows([watches, doubles, watches], IDS, rows)
+    process_rows([watches, [doubles, watches]], IDS[:2], rows[:2])
+    assert [np.shares_memory(scores, rows) for scores in seen] == [True, True, False, False]
+
+
 def test_new_scores_may_be_returned() -> None:
     returned = [[4, 3, 2, 1], [0, 0, 0, 1]]
     both = Returns(returned)
@@ -99,7 +114,7 @@ def test_another_shape_ends_all_that_share_it(shape: tuple[int, ...]) -> None:
     wrong = Returns(np.zeros(shape))
     *failed, kept = run([wrong, doubles], wrong, doubles)
     for each in failed:
-        assert isinstance(each, InvalidArgumentError)
+        assert isinstance(each, LogitsProcessorError)
         assert f"shape {shape}" in str(each) and "(2, 4)" in str(each)
     assert kept.tolist() == [0, 2, 4, 6]
 
@@ -108,7 +123,7 @@ def test_nan_ends_the_text_in_whose_row_it_is() -> None:
     some = Returns([[0, 1, 2, 3], [0, np.nan, 2, 3]])
     kept, failed = run([some, doubles], [some, doubles])
     assert kept.tolist() == [0, 2, 4, 6]
-    assert isinstance(failed, InvalidArgumentError) and "NaN" in str(failed)
+    assert isinstance(failed, LogitsProcessorError) and "NaN" in str(failed)
 
 
 def test_what_one_raises_ends_those_who_share_it() -> None:
@@ -130,9 +145,9 @@ def test_one_text_is_one_row() -> None:
     processors = LogitsProcessorList([doubles, adds, [adds]])  # type: ignore[list-item]
     assert processors(IDS[2], scores).tolist() == [4, 6, 8, 10]
     assert adds.calls == [1, 1]
-    with pytest.raises(InvalidArgumentError, match="shape"):
+    with pytest.raises(LogitsProcessorError, match="shape"):
         process(Returns(np.zeros(4)), IDS[0], scores)
-    with pytest.raises(InvalidArgumentError, match="NaN"):
+    with pytest.raises(LogitsProcessorError, match="NaN"):
         process(Returns([[0, 0, 0, np.nan]]), IDS[0], scores)
 
 
