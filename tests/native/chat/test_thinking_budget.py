@@ -9,8 +9,10 @@ import pytest
 from chat_kit import QUESTION, WEATHER, source, user
 from llama_kit import open_llama
 from scripted import Script
+from zoo import Zoo
 
 from llama_cpp.chat.messages import ReplyForm
+from llama_cpp.constraints.spelling import spelled
 from llama_cpp.errors import InvalidArgumentError
 from llama_cpp.generation.params import GenerationParams
 from llama_cpp.generation.thinking import ThinkingLimit
@@ -253,3 +255,29 @@ def limit_of(llm: Llama, **options: Any) -> ThinkingLimit:
     given = params.template_options(thinks_by_default=renderer.thinks_by_default)
     talk = renderer.render(llm.chats.model.vocab, QUESTION, ReplyForm(), given, None)
     return talk.options(GenerationParams(thinking=params.thinking)).thinking
+
+
+def test_the_answer_to_a_schema_comes_after_the_budget(thinker: Llama) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    answered = answer(
+        thinker, f'<think>{THOUGHT}\n\n{{"a": 1}}', thinking_budget=n_tokens(thinker, THOUGHT),
+        response_format={"type": "json_object", "schema": schema}, enable_thinking=True,
+    )  # fmt: skip
+    message = answered["choices"][0]["message"]
+    assert message["reasoning_content"] == THOUGHT
+    assert message["content"] == '{"a": 1}'
+
+
+@pytest.mark.parametrize("kind", ["llama", "mamba", "hybrid"])
+def test_random_weights_stop_thinking(zoo: Zoo, kind: str) -> None:
+    """The tags are several tokens of these, and a recurrent state takes them one by one."""
+    with open_llama(getattr(zoo, kind), chat_template=source("tinychat")) as llm:
+        answered: Any = llm.create_chat_completion(
+            QUESTION, enable_thinking=True, thinking_budget=5, max_tokens=40, temperature=0,
+            thinking_end_message=" So.", logit_bias={llm.token_eos(): -100.0},
+        )  # fmt: skip
+        n_message = len(spelled(llm.chats.model.vocab, " So.", parse_special=False))
+    [choice] = answered["choices"]
+    assert choice["message"]["reasoning_content"].endswith(" So.")
+    assert choice["message"]["content"]
+    assert reasoning_tokens(answered) == 5 + n_message
