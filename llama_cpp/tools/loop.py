@@ -192,6 +192,12 @@ class AsyncToolRun(AsyncIterator[Event]):
         """End the run and cancel its calls. A function in a thread goes on; its result is lost."""
         await self._events.aclose()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
 
 def tools_by_name(tools: Sequence[Runnable]) -> dict[str, Tool]:
     """Make tools of functions, and take those of servers.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidArgumentError, LlamaError, ToolError
+from ..errors import InvalidArgumentError, LlamaError, MCPServerError, ToolError
 from .results import ToolContent
 from .tool import Tool
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import os
 
     from mcp.types import CallToolResult
+    from mcp.types import Tool as ToolDescription
     from typing_extensions import Self
 
     from .mcp_session import MCPSession
@@ -29,19 +30,18 @@ class MCPServer:
     Args:
         session: The connection.
         prefix: Stands before the names of its tools.
+
+    Raises:
+        MCPServerError: A tool has no name, or a schema that is none.
     """
 
     def __init__(self, session: MCPSession, prefix: str = "") -> None:
         self._session = session
-        self._tools = tuple(
-            Tool(
-                prefix + each.name,
-                each.description or "",
-                each.input_schema,
-                _Caller(session, each.name).call,
-            )
-            for each in session.tools
-        )
+        try:
+            self._tools = tuple(_tool(session, each, prefix) for each in session.tools)
+        except InvalidArgumentError as error:
+            session.close()
+            raise MCPServerError(f"the MCP server has a tool that is none: {error}") from error
 
     @classmethod
     def stdio(
@@ -120,6 +120,15 @@ class MCPServer:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _tool(session: MCPSession, described: ToolDescription, prefix: str) -> Tool:
+    return Tool(
+        prefix + described.name,
+        described.description or "",
+        described.input_schema,
+        _Caller(session, described.name).call,
+    )
 
 
 class _Caller:
