@@ -13,7 +13,7 @@ from collections.abc import (
     Iterator,
     Mapping,
     Sequence,
-)  # fmt: skip
+)
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
