@@ -178,5 +178,5 @@ def _check_installed() -> None:
         import mcp.client.client  # noqa: F401
     except ImportError:
         raise LlamaError(
-            "the mcp package, 2 or later, is needed for this: pip install 'mcp>=2'"
+            "the mcp package, 2.3 or later, is needed for this: pip install 'mcp>=2.3'"
         ) from None

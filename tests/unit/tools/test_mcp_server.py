@@ -185,7 +185,7 @@ def test_arguments_are_a_list() -> None:
 
 def test_the_package_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mcp.client.client", None)
-    with pytest.raises(LlamaError, match="pip install 'mcp>=2'"):
+    with pytest.raises(LlamaError, match="pip install 'mcp>=2.3'"):
         MCPServer.stdio("x")
-    with pytest.raises(LlamaError, match="pip install 'mcp>=2'"):
+    with pytest.raises(LlamaError, match="pip install 'mcp>=2.3'"):
         MCPServer.http("http://x")
