@@ -13,7 +13,7 @@ from collections.abc import (
     Iterator,
     Mapping,
     Sequence,
-)  # fmt: skip
+)
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
@@ -191,6 +191,12 @@ class AsyncToolRun(AsyncIterator[Event]):
     async def aclose(self) -> None:
         """End the run and cancel its calls. A function in a thread goes on; its result is lost."""
         await self._events.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
 
 
 def tools_by_name(tools: Sequence[Runnable]) -> dict[str, Tool]:

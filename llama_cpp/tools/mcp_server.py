@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidArgumentError, LlamaError, ToolError
+from ..errors import InvalidArgumentError, LlamaError, MCPServerError, ToolError
 from .results import ToolContent
 from .tool import Tool
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import os
 
     from mcp.types import CallToolResult
+    from mcp.types import Tool as ToolDescription
     from typing_extensions import Self
 
     from .mcp_session import MCPSession
@@ -29,19 +30,18 @@ class MCPServer:
     Args:
         session: The connection.
         prefix: Stands before the names of its tools.
+
+    Raises:
+        MCPServerError: A tool has no name, or a schema that is none.
     """
 
     def __init__(self, session: MCPSession, prefix: str = "") -> None:
         self._session = session
-        self._tools = tuple(
-            Tool(
-                prefix + each.name,
-                each.description or "",
-                each.input_schema,
-                _Caller(session, each.name).call,
-            )
-            for each in session.tools
-        )
+        try:
+            self._tools = tuple(_tool(session, each, prefix) for each in session.tools)
+        except InvalidArgumentError as error:
+            session.close()
+            raise MCPServerError(f"the MCP server has a tool that is none: {error}") from error
 
     @classmethod
     def stdio(
@@ -122,6 +122,15 @@ class MCPServer:
         self.close()
 
 
+def _tool(session: MCPSession, described: ToolDescription, prefix: str) -> Tool:
+    return Tool(
+        prefix + described.name,
+        described.description or "",
+        described.input_schema,
+        _Caller(session, described.name).call,
+    )
+
+
 class _Caller:
     """Calls one tool of a server."""
 
@@ -169,5 +178,5 @@ def _check_installed() -> None:
         import mcp.client.client  # noqa: F401
     except ImportError:
         raise LlamaError(
-            "the mcp package, 2 or later, is needed for this: pip install 'mcp>=2'"
+            "the mcp package, 2.3 or later, is needed for this: pip install 'mcp>=2.3'"
         ) from None

@@ -32,6 +32,7 @@ from llama_cpp.llama_types import (
     RerankResponse,
 )
 from llama_cpp.structured import AsyncChunkStream, ChunkStream
+from llama_cpp.tools import Event, MCPServer, Tool, ToolResult
 
 
 def load(path: str) -> Llama:
@@ -203,6 +204,22 @@ def measure(llm: Llama) -> float:
     return llm.perplexity("a long text").perplexity
 
 
+def get_time(city: str) -> str:
+    """Get the time of a city."""
+    return city
+
+
+def with_tools(llm: Llama) -> str:
+    messages = [{"role": "user", "content": "What time is it in Lima?"}]
+    with MCPServer.stdio("server", ["--quiet"]) as server:
+        run = llm.run(messages, [get_time, Tool.of(load), server], temperature=0, stream=True)
+        for event in run:
+            if isinstance(event, ToolResult):
+                assert_type(event.call.name, str)
+                print(event.is_error)
+    return llm.run(messages, [get_time]).result().text
+
+
 async def concurrently(path: str) -> str:
     async with AsyncLlama(path, n_parallel=4) as llm:
         whole = await llm("Once", max_tokens=4)
@@ -212,6 +229,8 @@ async def concurrently(path: str) -> str:
         iterator: AsyncIterator[CreateChatCompletionStreamResponse] = parts
         async for part in iterator:
             assert_type(part["choices"][0]["delta"].get("content"), str | None)
+        async for event in llm.run([{"role": "user", "content": "Hi"}], [get_time], max_steps=2):
+            assert_type(event, Event)
         return whole["choices"][0]["text"]
 
 

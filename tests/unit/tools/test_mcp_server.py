@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import mcp.types
 import pytest
 from mcp_processes import serving_http, started
 from tool_kit import ScriptedModel, calling, conversation, saying
@@ -163,6 +164,20 @@ def test_an_address_where_nobody_is() -> None:
         MCPServer.http("http://127.0.0.1:9/mcp")
 
 
+def test_a_tool_without_a_schema_closes_the_connection() -> None:
+    class Session:
+        tools = (mcp.types.Tool(name="f", input_schema={"type": "string"}),)
+        is_closed = False
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    session: Any = Session()
+    with pytest.raises(MCPServerError, match="a tool that is none: the tool 'f' needs"):
+        MCPServer(session)
+    assert session.is_closed
+
+
 def test_arguments_are_a_list() -> None:
     with pytest.raises(InvalidArgumentError, match="args must be a list"):
         MCPServer.stdio(sys.executable, "-m server")
@@ -170,7 +185,7 @@ def test_arguments_are_a_list() -> None:
 
 def test_the_package_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mcp.client.client", None)
-    with pytest.raises(LlamaError, match="pip install 'mcp>=2'"):
+    with pytest.raises(LlamaError, match="pip install 'mcp>=2.3'"):
         MCPServer.stdio("x")
-    with pytest.raises(LlamaError, match="pip install 'mcp>=2'"):
+    with pytest.raises(LlamaError, match="pip install 'mcp>=2.3'"):
         MCPServer.http("http://x")

@@ -231,6 +231,18 @@ def test_leaving_at_a_call_prevents_it() -> None:
     assert called == []
 
 
+def test_leaving_at_a_call_prevents_it_in_a_task_too() -> None:
+    async def left() -> list[Event]:
+        model = ScriptedModel(calling(("fail", {})))
+        async with AsyncToolRun(conversation([fail]), model.async_answer) as run:
+            await run.__anext__()
+            assert isinstance(await run.__anext__(), ToolCall)
+        return [event async for event in run]
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(asyncio.run, left()).result() == []
+
+
 def test_ending_a_run_cancels_its_tasks() -> None:
     async def ended() -> bool:
         begun, cancelled = asyncio.Event(), asyncio.Event()
