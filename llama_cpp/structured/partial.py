@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import ReplyValidationError
-from .schema_paths import may_grow
+from .schema_paths import least_length
 
 NOTHING: Any = type("Nothing", (), {"__repr__": lambda self: "NOTHING"})()
 """The value of a text that says nothing yet, which None would not be."""
@@ -31,8 +31,8 @@ def partial_json(text: str, schema: Mapping[str, Any] | None = None) -> Any:
 
     Args:
         text: The beginning of a JSON text.
-        schema: What the whole value satisfies. Strings of which it says more than that they are
-            some (``enum``, ``pattern``, ``format``) are there when they are whole.
+        schema: What the whole value satisfies. Strings of which it says more than how long they
+            are (``enum``, ``pattern``, ``format``) are there when they are whole.
 
     Returns:
         ``NOTHING`` if there is no value yet.
@@ -62,7 +62,9 @@ class PartialJSON:
         self._end = 0  # up to where the text can be closed
         self._string_start = -1
         self._awaits_key = self._is_key = False
-        self._is_growing = False  # a string that may be shown before its end
+        # Of a string: how long it has to be to be shown before its end (None: never), and is.
+        self._least: int | None = None
+        self._length = 0
         self._escape = ""
         self._has_scalar = False
 
@@ -86,7 +88,7 @@ class PartialJSON:
             ReplyValidationError: No JSON begins like this.
         """
         text = self._text[: self._end]
-        if self._string_start >= 0 and self._is_growing:
+        if 0 <= self._string_start < self._end:
             text += '"'
         if not text.strip():
             return NOTHING
@@ -107,9 +109,9 @@ class PartialJSON:
         if character == '"':
             self._string_start = position
             self._is_key = bool(self._closers) and self._closers[-1] == "}" and self._awaits_key
-            self._is_growing = not self._is_key and may_grow(self._schema, self._places)
-            if self._is_growing:
-                self._end = position + 1
+            self._least = None if self._is_key else least_length(self._schema, self._places)
+            self._length = 0
+            self._show_string(position)
         elif character in _CLOSERS:
             self._closers.append(_CLOSERS[character])
             self._places.append("" if character == "{" else 0)
@@ -142,7 +144,11 @@ class PartialJSON:
         elif character == '"':
             self._end_string(position)
             return
-        if self._is_growing:
+        self._length += 1
+        self._show_string(position)
+
+    def _show_string(self, position: int) -> None:
+        if self._least is not None and self._length >= self._least:
             self._end = position + 1
 
     def _end_string(self, position: int) -> None:

@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-_OF_WHOLE_STRINGS = frozenset(("enum", "const", "format", "pattern", "minLength", "not", "if"))
+_OF_WHOLE_STRINGS = frozenset(("enum", "const", "format", "pattern", "not", "if"))
 _DEEPEST = 64
 """So many references and unions are followed; a schema may refer to itself."""
 
 
-def may_grow(schema: Mapping[str, Any] | None, path: Sequence[str | int]) -> bool:
-    """Whether the beginning of a string at a place satisfies the schema too.
+def least_length(schema: Mapping[str, Any] | None, path: Sequence[str | int]) -> int | None:
+    """How long the beginning of a string at a place has to be to satisfy the schema too.
 
     Args:
         schema: What the whole value satisfies; None: anything does.
         path: The place.
+
+    Returns:
+        Characters; None if no beginning of a string has to satisfy it.
     """
     if schema is None:
-        return True
+        return 0
     here = list(_alternatives(schema, schema, _DEEPEST))
     for step in path:
         below = [_below(each, step) for each in here]
         here = [each for part in below for each in _alternatives(schema, part, _DEEPEST)]
-    return any(_takes_any_string(each) for each in here)
+    lengths = [each.get("minLength", 0) for each in here if _takes_beginnings(each)]
+    return min(lengths, default=None)
 
 
-def _takes_any_string(schema: Mapping[str, Any]) -> bool:
+def _takes_beginnings(schema: Mapping[str, Any]) -> bool:
     kind = schema.get("type", "string")
     return (kind == "string" or "string" in kind) and _OF_WHOLE_STRINGS.isdisjoint(schema)
 

@@ -103,8 +103,8 @@ class ChunkStream(Generator[T, None, None]):
         """Yield what a reply in JSON says so far, each time that it says more.
 
         Arrays and objects have what is there already; strings grow, unless the schema says more of
-        them than that they are some; numbers and keys come when they are whole. So each value is
-        one that the schema admits, but for fields that are still missing.
+        them than how long they are; numbers and keys come when they are whole. So each value is
+        one that the schema admits, but for fields and items that are still missing.
 
         Args:
             index: Which of the replies, with ``n`` > 1.

@@ -88,13 +88,15 @@ def test_what_a_schema_says_of_whole_strings_is_not_broken_on_the_way() -> None:
             "when": {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"},
             "pair": {"prefixItems": [{"const": "left"}], "items": {"type": "string"}},
             "tree": {"$ref": "#/$defs/node"},
+            "long": {"type": "string", "minLength": 3},
             "both": {"allOf": [{"type": "string"}, {"pattern": "^ab$"}]},
         },
         "additionalProperties": {"enum": ["other"]},
     }  # fmt: skip
     value = {
         "colour": "greenish", "note": "as you like", "when": "2024-05", "pair": ["left", "right"],
-        "tree": {"next": {"next": None, "label": "leaf"}}, "both": "ab", "more": "other",
+        "tree": {"next": {"next": None, "label": "leaf"}},
+        "long": "l\u00f6\U0001f600ng", "both": "ab", "more": "other",
     }  # fmt: skip
     relaxed = {**schema, "$defs": json.loads(json.dumps(schema["$defs"]))}
     del relaxed["$defs"]["node"]["required"]
@@ -110,6 +112,8 @@ def test_what_a_schema_says_of_whole_strings_is_not_broken_on_the_way() -> None:
         step["tree"]["next"].get("label") for step in steps if step.get("tree", {}).get("next")
     }
     assert {"", "as yo", "as you like"} <= notes and {None, "le", "leaf"} <= labels
+    lengths = {len(step["long"]) for step in steps if "long" in step}
+    assert lengths == {3, 4, 5}
     assert steps[-1] == value
 
 
