@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, cast
 
+from ..constraints.after_thoughts import AfterThoughts
 from ..constraints.constraint import Constraint, is_guided, json_schema
 from ..constraints.gbnf import LlamaGrammar
 from ..constraints.json_schema.converter import check_json_schema
@@ -139,17 +140,33 @@ class LoadedTemplate:
         return frozenset((*ROLES, *re.findall(named, self.source)))
 
 
-def _is_whole_reply(grammar: str) -> bool:
-    """Whether a grammar of the engine for a schema has nothing but the JSON in it."""
-    rules = dict(line.split(" ::= ", 1) for line in grammar.splitlines() if " ::= " in line)
-    names = set(_RULE_NAME.findall(_LITERAL.sub("", rules.get("root", "?"))))
-    return names == {"space", "response-format"} and (
-        rules["response-format"] == "response-format-schema"
+def _is_whole_reply(rendered: Mapping[str, Any]) -> bool:
+    """Whether the engine's grammar for a schema has nothing but the JSON in it, and thoughts."""
+    rules = dict(
+        line.split(" ::= ", 1) for line in rendered["grammar"].splitlines() if " ::= " in line
+    )
+    root, reply = rules.get("root", "?"), rules.get("response-format", "")
+    names = set(_RULE_NAME.findall(_LITERAL.sub("", root)))
+    known = {
+        rendered["thinking_start_tag"], *rendered["thinking_end_tags"], *_FENCES, "\n",
+        rendered["generation_prompt"],
+    }  # fmt: skip
+    literals = {json.loads(each) for each in _LITERAL.findall(root)}
+    begins = any(rendered["generation_prompt"].startswith(each) for each in literals - known)
+    return (
+        all(map(_PASSED_RULE.fullmatch, names))
+        and len(literals - known) <= begins
+        and (not literals & {*_FENCES} or _UNFENCED in root)
+        and not _LITERAL.search(reply)
+        and bool(reply or "response-format-schema" in names)
     )
 
 
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
-_RULE_NAME = re.compile(r"[\w?-]+")
+_RULE_NAME = re.compile(r"[\w?-]*[\w-]")
+_PASSED_RULE = re.compile(r"space|response-format(-schema)?|(until|ac)-\d+")
+_FENCES = ("```json", "```")
+_UNFENCED = "| space response-format space)"
 
 
 def _thought_tags(rendered: Mapping[str, Any]) -> ThoughtTags | None:
@@ -199,16 +216,21 @@ class TemplateConversation:
         given = {name: value for name, value in given.items() if value is not None}
         rendered = template.apply(messages, given)
         if form.schema is not None:
-            if is_guided() and _is_whole_reply(rendered["grammar"]):
+            if is_guided() and _is_whole_reply(rendered):
                 self._own_grammar = json_schema(form.schema, strict=form.strict)
                 rendered["grammar"] = ""
+                if (thoughts := _thought_tags(rendered)) is not None:
+                    self._own_grammar = AfterThoughts(
+                        self._own_grammar, thoughts,
+                        may_think=bool(given.get("enable_thinking", True)),
+                    )  # fmt: skip
             else:
                 given["json_schema"] = check_json_schema(form.schema, allow_unsupported=True)
                 rendered = template.apply(messages, given)
         self._rendered = rendered
         self._is_plain = template.is_unreadable
         prompt: str = rendered["prompt"]
-        if form.schema is not None and not rendered["grammar"]:
+        if form.schema is not None and not rendered["grammar"] and self._own_grammar is None:
             self._own_grammar = json_schema(form.schema, strict=form.strict)
         reads_alike = template.for_reading is template.templates or template.is_unreadable
         if form.tools and not reads_alike:
@@ -264,8 +286,8 @@ class TemplateConversation:
 
     def _limit(self, limit: ThinkingLimit) -> ThinkingLimit:
         """How much may be thought under the grammar that there is."""
-        if self._own_grammar is not None:  # it says by itself whether there are thoughts
-            return ThinkingLimit()
+        if not isinstance(self._own_grammar, AfterThoughts | None):
+            return ThinkingLimit()  # it says by itself whether there are thoughts
         ends = () if self._thoughts is None else self._thoughts.ends
         if any(end in (limit.end_message or "") for end in ends):
             raise InvalidArgumentError(

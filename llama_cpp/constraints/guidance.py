@@ -141,19 +141,10 @@ class GuidanceMatcher:
             return ()
         return self._matcher.compute_ff_tokens()
 
-    def roll_back(self, n_tokens: int) -> None:
-        """Forget the last tokens."""
-        self._matcher.rollback(n_tokens)
-
     @property
     def is_complete(self) -> bool:
         """Whether nothing can follow but the end."""
         return self._matcher.is_stopped()
-
-    @property
-    def may_end(self) -> bool:
-        """Whether the text may end here."""
-        return self._matcher.is_accepting()
 
 
 class _TokenizerSource:
