@@ -42,7 +42,7 @@ def begun(model: Model, begun: str = "", *, may_think: bool = True) -> Matcher:
     tags = ThoughtTags("<think>", ["</think>"], begun)
     matcher = AfterThoughts(regex("[0-9]+"), tags, may_think=may_think).begin(model)
     assert not hasattr(matcher, "pointer")
-    return matcher  # type: ignore[return-value]
+    return matcher
 
 
 def taken(matcher: Matcher, vocab: Vocab, text: str) -> bool:
