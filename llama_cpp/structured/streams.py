@@ -152,6 +152,10 @@ class ChunkStream(Generator[T, None, None]):
         error = typ if val is None else val
         return self._chunks.throw(error)
 
+    def close(self) -> None:
+        """Stop the generation; nothing happens where it has ended."""
+        self._chunks.close()
+
 
 class AsyncChunkStream(AsyncGenerator[T, None]):
     """The chunks of a call, as they come: see ``ChunkStream``.
@@ -205,3 +209,7 @@ class AsyncChunkStream(AsyncGenerator[T, None]):
         """Raise an error where the chunks are made."""
         error = typ if val is None else val
         return await self._chunks.athrow(error)
+
+    async def aclose(self) -> None:
+        """Stop the generation; nothing happens where it has ended."""
+        await self._chunks.aclose()

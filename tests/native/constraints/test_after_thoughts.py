@@ -27,8 +27,9 @@ TEMPLATE = (
 SCHEMA = {
     "type": "object",
     "properties": {"n": {"type": "number", "multipleOf": 5, "minimum": 0, "maximum": 1000}},
+    "required": ["n"],
+    "additionalProperties": False,
 }
-SCHEMA |= {"required": ["n"], "additionalProperties": False}
 FORM: dict[str, Any] = {"type": "json_object", "schema": SCHEMA}
 
 
