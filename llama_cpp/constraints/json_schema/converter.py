@@ -6,7 +6,7 @@ import ctypes
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ...errors import GrammarError, InvalidArgumentError
@@ -27,6 +27,7 @@ _MEMBERS_MAX = 4096
 _DATA_KEYS = frozenset({"const", "default", "enum", "examples"})
 
 _THE_SCHEMA = "the JSON schema"
+_ROOT_STAND_IN = "root-schema"
 _log = logging.getLogger("llama_cpp")
 
 
@@ -34,21 +35,22 @@ def json_schema_to_gbnf(
     schema: str | Mapping[str, Any],
     prop_order: Sequence[str] | None = None,
     *,
-    allow_unsupported: bool = False,
+    allow_unsupported: bool = True,
 ) -> str:
     """Translate a JSON schema to GBNF rules.
 
-    What the rules derive satisfies the schema; ``docs/grammars.md`` says which valid values they
-    do not derive.
+    What the rules derive satisfies the schema but for what is ignored; ``docs/grammars.md`` says
+    which valid values they do not derive.
 
     Args:
         schema: The schema, as JSON text or as a dict: at most 1 MiB, nested at most 64 deep.
         prop_order: Properties that come first in every object, in this order; the others follow
             in the order of the schema.
-        allow_unsupported: Ignore keywords that no grammar can honour, with a warning in the log.
+        allow_unsupported: Ignore keywords that no grammar can honour, with a warning in the log;
+            without it they are an error.
 
     Raises:
-        GrammarError: It is no JSON schema, is too large, or has a keyword that cannot be honoured.
+        GrammarError: It is no JSON schema, is too large, or has a keyword that must not be ignored.
         TextError: It is a text that holds a NUL character.
     """
     parsed = _checked(schema, _THE_SCHEMA, allow_unsupported)
@@ -56,7 +58,7 @@ def json_schema_to_gbnf(
 
 
 def check_json_schema(
-    schema: Mapping[str, Any], what: str = _THE_SCHEMA, *, allow_unsupported: bool = False
+    schema: Mapping[str, Any], what: str = _THE_SCHEMA, *, allow_unsupported: bool = True
 ) -> dict[str, Any]:
     """Check that a grammar of a JSON schema admits nothing else.
 
@@ -209,6 +211,14 @@ def _no_number(name: str) -> NoReturn:
 
 def _converted(schemas: dict[str, Any]) -> dict[str, Any]:
     """What the bridge makes of schemas: the grammar, and the names of their rules."""
+    if any("" in each.get("properties", ()) for each in _objects(schemas.get("root"))):
+        # The converter names the rule of a property "" like the schema it is in: like the root.
+        named = {_ROOT_STAND_IN if name == "root" else name: each for name, each in schemas.items()}
+        converted = _converted(named)
+        rule = converted["rules"].pop(_ROOT_STAND_IN)
+        converted["rules"]["root"] = "root"
+        converted["grammar"] += f"root ::= {rule}\n"
+        return converted
     result, error = ctypes.c_char_p(), ctypes.c_char_p()
     function = bridge("bridge_json_schemas_to_gbnf")
     try:
@@ -222,8 +232,20 @@ def _converted(schemas: dict[str, Any]) -> dict[str, Any]:
         raise GrammarError(str(refused)) from None
     if error:
         raise GrammarError(f"the JSON schema cannot be used: {take_string(error)}")
-    converted: dict[str, Any] = json.loads(take_string(result))
-    return converted
+    result_of_bridge: dict[str, Any] = json.loads(take_string(result))
+    return result_of_bridge
+
+
+def _objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a schema."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
 
 
 def _reordered(node: Any, names: Iterable[str]) -> Any:
