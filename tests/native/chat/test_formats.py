@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -419,6 +420,23 @@ def test_hugging_face_configurations_become_formatters(llm: Llama) -> None:
     for bad in ({}, {**config, "eos_token": None}, {**config, "chat_template": []}, 5):
         with pytest.raises(InvalidArgumentError, match="tokenizer_config"):
             formats.hf_tokenizer_config_to_chat_formatter(bad)  # type: ignore[arg-type]
+
+
+def test_replies_are_enforced_where_the_template_knows_of_no_thoughts(llm: Llama) -> None:
+    schema = {
+        "type": "object", "required": ["a", "b"], "additionalProperties": False,
+        "properties": {"a": {"type": "string", "pattern": r"^\d{5}$"},
+                       "b": {"type": "number", "minimum": 0, "maximum": 1}},
+    }  # fmt: skip
+    llm.chat_format = "chatml"
+    answer = chat(
+        llm, response_format={"type": "json_object", "schema": schema}, max_tokens=100,
+        ignore_eos=False,
+    )  # fmt: skip
+    [choice] = answer["choices"]
+    written = json.loads(choice["message"]["content"])
+    assert re.fullmatch(r"\d{5}", written["a"])
+    assert 0 <= written["b"] <= 1
 
 
 def test_schemas_that_no_grammar_honours_are_refused_if_they_are_strict(llm: Llama) -> None:
