@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from ...errors import GrammarError
-from .keyword_shapes import inner_schemas, misshapen
+from .keyword_shapes import check_shapes
+from .keyword_shapes import joined as _join
 from .keywords import (
     CHECKS,
     Problem,
@@ -86,17 +87,7 @@ class SchemaCheck:
 
     def _check_shape(self, schema: Any, place: str) -> None:
         """Refuse what is no schema, here and inside."""
-        waiting = deque([(schema, place)])
-        while waiting:
-            schema, place = waiting.popleft()
-            if isinstance(schema, bool) or id(schema) in self._well_shaped:
-                continue
-            if not isinstance(schema, dict):
-                self._refuse(place, f"a schema must be an object, not {schema!r:.60}")
-            self._well_shaped.add(id(schema))
-            if problem := misshapen(schema):
-                self._refuse(place, problem)
-            waiting.extend((inner, _join(place, *way)) for way, inner in inner_schemas(schema))
+        check_shapes(schema, place, self._what, self._well_shaped)
 
     def _target(self, ref: str, place: str) -> tuple[Any, str]:
         """What a ``$ref`` leads to, and where that is."""
@@ -265,7 +256,3 @@ def _no_problems(schema: Schema) -> list[Problem]:
 
 def _numbered(schemas: list[Any]) -> dict[str, Any]:
     return {str(index): schema for index, schema in enumerate(schemas)}
-
-
-def _join(place: str, *names: str) -> str:
-    return "/".join((place, *(name.replace("~", "~0").replace("/", "~1") for name in names)))

@@ -22,11 +22,14 @@ _SCHEMA_BYTES_MAX = 1 << 20
 _SCHEMA_DEPTH_MAX = 64
 # In an object with more, the engine looks too long for each one.
 _MEMBERS_MAX = 4096
+_WHOLE_MAX = 2**53
 
 # What stands under these keys is data, in which the order of keys counts.
 _DATA_KEYS = frozenset({"const", "default", "enum", "examples"})
 
-_THE_SCHEMA = "the JSON schema"
+THE_SCHEMA = "the JSON schema"
+"""What a schema is called in messages."""
+
 _ROOT_STAND_IN = "root-schema"
 _log = logging.getLogger("llama_cpp")
 
@@ -53,12 +56,12 @@ def json_schema_to_gbnf(
         GrammarError: It is no JSON schema, is too large, or has a keyword that must not be ignored.
         TextError: It is a text that holds a NUL character.
     """
-    parsed = _checked(schema, _THE_SCHEMA, allow_unsupported)
+    parsed = _checked(schema, THE_SCHEMA, allow_unsupported)
     return str(_converted({"root": _reordered(parsed, prop_order or ())})["grammar"])
 
 
 def check_json_schema(
-    schema: Mapping[str, Any], what: str = _THE_SCHEMA, *, allow_unsupported: bool = True
+    schema: Mapping[str, Any], what: str = THE_SCHEMA, *, allow_unsupported: bool = True
 ) -> dict[str, Any]:
     """Check that a grammar of a JSON schema admits nothing else.
 
@@ -135,7 +138,7 @@ class SchemaConverter:
         Raises:
             GrammarError: It is no JSON schema, or has a keyword that cannot be honoured.
         """
-        parsed = _reordered(_checked(schema, _THE_SCHEMA, False), self._order)
+        parsed = _reordered(_checked(schema, THE_SCHEMA, False), self._order)
         schemas = {**self._schemas, name or "root": parsed}
         rule = _converted(schemas)["rules"][name or "root"]
         self._schemas = schemas
@@ -167,13 +170,21 @@ class SchemaConverter:
 
 def _checked(schema: Any, what: str, allow_unsupported: bool) -> Any:
     """The schema as plain JSON values, in which nothing is left to refuse."""
-    parsed = _parsed(schema, what)
+    parsed = parsed_schema(schema, what)
     SchemaCheck(parsed, what, _log.warning if allow_unsupported else None).run()
     return parsed
 
 
-def _parsed(schema: Any, what: str) -> Any:
-    """The schema, once it is known to be small and shallow enough for recursive code."""
+def parsed_schema(schema: Any, what: str) -> Any:
+    """Read a schema, once it is known to be small and shallow enough for recursive code.
+
+    Args:
+        schema: The schema, as JSON text or as a dict.
+        what: What it is, for messages.
+
+    Raises:
+        GrammarError: It is not JSON, or too large.
+    """
     try:
         if not isinstance(schema, str | bytes):
             schema = json.dumps(schema, allow_nan=False)
@@ -201,8 +212,12 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _number(digits: str) -> float:
-    return float(digits) if math.isfinite(float(digits)) else _no_number(digits)
+def _number(digits: str) -> float | int:
+    number = float(digits)
+    if not math.isfinite(number):
+        _no_number(digits)
+    # The same number for a schema, and counts are whole ones.
+    return int(number) if number.is_integer() and abs(number) < _WHOLE_MAX else number
 
 
 def _no_number(name: str) -> NoReturn:
@@ -224,8 +239,8 @@ def _converted(schemas: dict[str, Any]) -> dict[str, Any]:
     try:
         text = json.dumps(schemas, allow_nan=False).encode()
         with_stack_for_levels(
-            levels(schemas, _THE_SCHEMA),
-            _THE_SCHEMA,
+            levels(schemas, THE_SCHEMA),
+            THE_SCHEMA,
             lambda: function(text, ctypes.byref(result), ctypes.byref(error)),
         )
     except ValueError as refused:
