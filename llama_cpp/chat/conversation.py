@@ -183,10 +183,7 @@ class TemplateConversation:
         given = {name: value for name, value in given.items() if value is not None}
         rendered = template.apply(messages, given)
         if form.schema is not None:
-            # The engine admits thoughts also where a template knows of none.
-            tag = rendered["thinking_start_tag"]
-            thinks = bool(tag) and tag in template.source
-            if is_guided() and (not thinks or _is_whole_reply(rendered["grammar"])):
+            if is_guided() and _is_whole_reply(rendered["grammar"]):
                 self._own_grammar = json_schema(form.schema, strict=form.strict)
                 rendered["grammar"] = ""
             else:
