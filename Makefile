@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 BUILT := $(VENV)/.built
 DATA := $(VENV)/.test-data
 DEPENDENTS := tests/.cache/dependents
+SUITE := tests/.cache/json-schema-suite
 # What the native libraries and the environment are made from. A change here builds again, and
 # compiles only what changed.
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard cmake/* bridge/* bridge/*/* vendor/patches/*) \
@@ -29,7 +30,7 @@ demo: build
 	$(BIN)/python examples/high_level_api/completion.py
 	$(BIN)/python examples/high_level_api/chat.py
 
-test: build $(DATA) $(DEPENDENTS)/.installed
+test: build $(DATA) $(DEPENDENTS)/.installed $(SUITE)/.installed
 	tools/get_chromium.sh $(BIN)/python
 	$(BIN)/python -m pytest
 
@@ -42,6 +43,14 @@ $(DEPENDENTS)/.installed: tests/requirements-dependents.txt | $(BUILT)
 	rm -rf $(@D)
 	$(BIN)/python -m pip install --quiet --no-deps --no-compile --only-binary :all: \
 	    --ignore-requires-python --target $(@D) --requirement $<
+	touch $@
+
+# JSON Schema's own test suite is in the source distribution of jsonschema (MIT) only.
+$(SUITE)/.installed: tests/requirements-suite.txt | $(BUILT)
+	rm -rf $(@D)
+	$(BIN)/python -m pip download --quiet --no-deps --no-binary jsonschema --dest $(@D) --requirement $<
+	tar --extract --gzip --file $(@D)/jsonschema-*.tar.gz --directory $(@D) --strip-components 2 \
+	    --wildcards '*/json/tests/*' '*/json/LICENSE'
 	touch $@
 
 lint: build
@@ -81,4 +90,4 @@ tinychat: build
 	$(BIN)/python -m tools.tinychat
 
 clean:
-	rm -rf build dist $(VENV) $(DEPENDENTS) vendor/llama.cpp .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist $(VENV) $(DEPENDENTS) $(SUITE) vendor/llama.cpp .mypy_cache .pytest_cache .ruff_cache .hypothesis

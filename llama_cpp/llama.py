@@ -612,9 +612,9 @@ class Llama:
             stop: Texts that end the reply.
             seed: See there.
             response_format: ``{"type": "json_object"}``, with a ``schema`` if wanted, or OpenAI's
-                ``json_schema``. What no grammar can say in a schema is an error, unless ``strict``
-                is False. Or a type, like a Pydantic model or a dataclass, or a JSON schema: the
-                message then has ``parsed``, the object.
+                ``json_schema``. What cannot be enforced of a schema is warned of, and an error if
+                ``strict`` is True. Or a type, like a Pydantic model or a dataclass, or a JSON
+                schema: the message then has ``parsed``, the object.
             max_tokens: How many tokens at most; None: until the context is full.
             presence_penalty: See there.
             frequency_penalty: See there.

@@ -85,18 +85,19 @@ class LlamaGrammar:
         json_schema: str | Mapping[str, Any],
         verbose: bool = True,
         *,
-        allow_unsupported: bool = False,
+        allow_unsupported: bool = True,
     ) -> LlamaGrammar:
         """Make a grammar of JSON values that a JSON schema allows.
 
         Args:
             json_schema: The schema, as JSON text or as a dict.
             verbose: Kept for scripts; it changes nothing.
-            allow_unsupported: Ignore keywords that no grammar can honour, with a warning.
+            allow_unsupported: Ignore keywords that no grammar can honour, with a warning; without
+                it they are an error.
 
         Raises:
-            GrammarError: It is no JSON schema, is too large, or has a keyword that cannot be
-                honoured.
+            GrammarError: It is no JSON schema, is too large, or has a keyword that must not be
+                ignored.
             TextError: It is a text that holds a NUL character.
         """
         grammar = json_schema_to_gbnf(json_schema, allow_unsupported=allow_unsupported)

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -16,39 +17,31 @@ from .spelling import spelled
 
 if TYPE_CHECKING:
     import llguidance
-    from llguidance._lib import JsonCompileOptions
 
 _log = logging.getLogger("llama_cpp")
 
-# As json.dumps writes: what is fixed need not be sampled, and models have seen most of this.
-_JSON_STYLE: JsonCompileOptions = {
-    "item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False,
-}  # fmt: skip
 _ASCII_CLASSES = "d"
 _WORTH_SPELLING = 3
+_ROW_ITEMS_MAX = 50_000  # an object takes four for each optional property
 _MESSAGE_MAX = 500
 
 
 def is_installed() -> bool:
-    """Whether llguidance is there."""
-    try:
-        import llguidance  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    """Whether llguidance is there, and jsonschema, which looks references up."""
+    return all(find_spec(name) is not None for name in ("llguidance", "jsonschema"))
 
 
 @functools.lru_cache(maxsize=64)
 def json_schema(schema: str, *, strict: bool = False) -> GuidedText:
     """JSON that a schema allows; see ``constraint.json_schema``."""
-    from llguidance import LLMatcher
+    from .json_schema.enforceable import enforceable
 
-    try:
-        options: JsonCompileOptions = {**_JSON_STYLE, "lenient": not strict}
-        grammar = LLMatcher.grammar_from_json_schema(schema, overrides=options)
-    except ValueError as error:
-        raise GrammarError(f"the JSON schema is none: {_shortened(str(error))}") from None
-    return GuidedText(grammar)
+    found = enforceable(schema)
+    if found.unenforced and strict:
+        raise GrammarError(f"the JSON schema cannot be strict: not enforced is {found.rest}")
+    if found.unenforced:
+        _log.warning("the JSON schema is enforced but for %s", found.rest)
+    return GuidedText(found.grammar)
 
 
 def regex(pattern: str) -> GuidedText:
@@ -98,7 +91,8 @@ class GuidedText:
         tokenizer = _tokenizers.of(model)
         compiled = self._compiled.get(model)
         if compiled is None:
-            compiled = llguidance.LLMatcher(tokenizer, self._grammar, log_level=0)
+            limits = llguidance.LLParserLimits(max_items_in_row=_ROW_ITEMS_MAX)
+            compiled = llguidance.LLMatcher(tokenizer, self._grammar, log_level=0, limits=limits)
             if compiled.is_error():
                 raise GrammarError(_shortened(compiled.get_error()))
             self._compiled[model] = compiled

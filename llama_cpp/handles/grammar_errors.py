@@ -9,6 +9,10 @@ from ..errors import GrammarError
 
 _REPETITIONS_MAX = 2000  # of one item in a grammar; llama-grammar.cpp has the number
 _RULES_TRIED_MAX = 64
+# Texts, classes and comments, in which braces are none; and a repetition with a maximum.
+_REPETITION = re.compile(
+    rb'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|\{\s*\d+\s*,\s*(?P<most>\d+)', re.DOTALL
+)
 _RULE = re.compile(r"^[ \t]*([a-zA-Z0-9-]+)[ \t]*::=", re.MULTILINE)
 
 
@@ -47,6 +51,27 @@ def refused_grammar(
     if offset < 0:
         return GrammarError(f"the grammar does not parse: {what}", log)
     return GrammarError(_at(rules, offset, what))
+
+
+def check_repetitions(rules: bytes) -> None:
+    """Refuse a repetition of which the engine would forget the maximum.
+
+    Args:
+        rules: The text of the grammar.
+
+    Raises:
+        GrammarError: A maximum is above what the engine counts to.
+    """
+    for part in _REPETITION.finditer(rules):
+        if part["most"] and int(part["most"]) > _REPETITIONS_MAX:
+            raise GrammarError(
+                _at(
+                    rules.decode("utf-8", "replace"),
+                    len(rules[: part.start()].decode("utf-8", "replace")),
+                    f"more than {_REPETITIONS_MAX} repetitions; leave the maximum out, "
+                    "or repeat a group of fewer",
+                )
+            )
 
 
 def _at(rules: str, offset: int, what: str) -> str:

@@ -15,7 +15,7 @@ from ..errors import GrammarError
 from ..native.backend import bridge, collect_errors, take_string
 from ..validation import native_arguments as checks
 from .candidates import Candidates
-from .grammar_errors import refused_grammar
+from .grammar_errors import check_repetitions, refused_grammar
 from .python_sampler import PythonSampler
 from .sampler import Sampler
 from .vocab import Vocab
@@ -285,6 +285,7 @@ def _grammar(
     if not rules.strip():
         raise GrammarError("the grammar is empty: give at least a rule `root ::= ...`")
     checks.grammar_size(rules)
+    check_repetitions(rules)
     c_root = checks.c_string(root, "root rule")
     c_patterns = _strings(patterns, "trigger pattern")
     for pattern in c_patterns:  # std::regex calls itself once per character and per bracket

@@ -6,12 +6,13 @@ the keywords that would be lost.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from ...errors import GrammarError
-from .keyword_shapes import inner_schemas, misshapen
+from .keyword_shapes import check_shapes
+from .keyword_shapes import joined as _join
 from .keywords import (
     CHECKS,
     Problem,
@@ -22,6 +23,9 @@ from .keywords import (
 )
 from .recursion import Needs, stuck
 from .value_types import Branches, Schema, canonical, kind_of, values_of
+
+# What the converter makes something else of, or no grammar at all, where it cannot be honoured.
+_MISREAD = frozenset({"pattern", "maxLength", "maxItems"})
 
 
 class SchemaCheck:
@@ -40,14 +44,14 @@ class SchemaCheck:
         self._branches = Branches(lambda ref: self._target(ref, "#")[0])
         self._well_shaped: set[int] = set()
         self._waiting: deque[tuple[Any, str]] = deque()
-        self._misread: set[str] = set()
+        self._misread: defaultdict[str, set[str]] = defaultdict(set)
         self._unions: list[tuple[Schema, str]] = []
         # By place: what a value is made of, and what may stand at its very beginning.
         self._needs: Needs = {}
         self._begins: Needs = {}
 
     def run(self) -> None:
-        """Check it; patterns that are ignored are taken out.
+        """Check it; what is ignored and would be taken for something else is taken out.
 
         Raises:
             GrammarError: It is no schema or, without ``warn``, asks for what no grammar can honour.
@@ -58,9 +62,8 @@ class SchemaCheck:
             schema, place = self._waiting.popleft()
             if place not in self._needs:
                 self._visit(schema, place)
-            if place in self._misread:
-                del schema["pattern"]
-                self._misread.remove(place)
+            for keyword in self._misread.pop(place, ()):
+                schema.pop(keyword, None)
         for schema, place in self._unions:
             self._check_disjoint(schema, place)
         if circle := stuck(self._begins):
@@ -79,23 +82,12 @@ class SchemaCheck:
         if self._warn is None:
             self._refuse(place, f"no grammar can honour {keyword}{because}")
         self._warn(f"{self._what} at {place}: {keyword} is ignored{because}")
-        if keyword == "pattern":
-            # The converter would make something else of it.
-            self._misread.add(place)
+        if keyword in _MISREAD:
+            self._misread[place].add(keyword)
 
     def _check_shape(self, schema: Any, place: str) -> None:
         """Refuse what is no schema, here and inside."""
-        waiting = deque([(schema, place)])
-        while waiting:
-            schema, place = waiting.popleft()
-            if isinstance(schema, bool) or id(schema) in self._well_shaped:
-                continue
-            if not isinstance(schema, dict):
-                self._refuse(place, f"a schema must be an object, not {schema!r:.60}")
-            self._well_shaped.add(id(schema))
-            if problem := misshapen(schema):
-                self._refuse(place, problem)
-            waiting.extend((inner, _join(place, *way)) for way, inner in inner_schemas(schema))
+        check_shapes(schema, place, self._what, self._well_shaped)
 
     def _target(self, ref: str, place: str) -> tuple[Any, str]:
         """What a ``$ref`` leads to, and where that is."""
@@ -264,7 +256,3 @@ def _no_problems(schema: Schema) -> list[Problem]:
 
 def _numbered(schemas: list[Any]) -> dict[str, Any]:
     return {str(index): schema for index, schema in enumerate(schemas)}
-
-
-def _join(place: str, *names: str) -> str:
-    return "/".join((place, *(name.replace("~", "~0").replace("/", "~1") for name in names)))

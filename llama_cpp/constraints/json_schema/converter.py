@@ -6,7 +6,7 @@ import ctypes
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from ...errors import GrammarError, InvalidArgumentError
@@ -22,11 +22,15 @@ _SCHEMA_BYTES_MAX = 1 << 20
 _SCHEMA_DEPTH_MAX = 64
 # In an object with more, the engine looks too long for each one.
 _MEMBERS_MAX = 4096
+_WHOLE_MAX = 2**53
 
 # What stands under these keys is data, in which the order of keys counts.
 _DATA_KEYS = frozenset({"const", "default", "enum", "examples"})
 
-_THE_SCHEMA = "the JSON schema"
+THE_SCHEMA = "the JSON schema"
+"""What a schema is called in messages."""
+
+_ROOT_STAND_IN = "root-schema"
 _log = logging.getLogger("llama_cpp")
 
 
@@ -34,29 +38,30 @@ def json_schema_to_gbnf(
     schema: str | Mapping[str, Any],
     prop_order: Sequence[str] | None = None,
     *,
-    allow_unsupported: bool = False,
+    allow_unsupported: bool = True,
 ) -> str:
     """Translate a JSON schema to GBNF rules.
 
-    What the rules derive satisfies the schema; ``docs/grammars.md`` says which valid values they
-    do not derive.
+    What the rules derive satisfies the schema but for what is ignored; ``docs/grammars.md`` says
+    which valid values they do not derive.
 
     Args:
         schema: The schema, as JSON text or as a dict: at most 1 MiB, nested at most 64 deep.
         prop_order: Properties that come first in every object, in this order; the others follow
             in the order of the schema.
-        allow_unsupported: Ignore keywords that no grammar can honour, with a warning in the log.
+        allow_unsupported: Ignore keywords that no grammar can honour, with a warning in the log;
+            without it they are an error.
 
     Raises:
-        GrammarError: It is no JSON schema, is too large, or has a keyword that cannot be honoured.
+        GrammarError: It is no JSON schema, is too large, or has a keyword that must not be ignored.
         TextError: It is a text that holds a NUL character.
     """
-    parsed = _checked(schema, _THE_SCHEMA, allow_unsupported)
+    parsed = _checked(schema, THE_SCHEMA, allow_unsupported)
     return str(_converted({"root": _reordered(parsed, prop_order or ())})["grammar"])
 
 
 def check_json_schema(
-    schema: Mapping[str, Any], what: str = _THE_SCHEMA, *, allow_unsupported: bool = False
+    schema: Mapping[str, Any], what: str = THE_SCHEMA, *, allow_unsupported: bool = True
 ) -> dict[str, Any]:
     """Check that a grammar of a JSON schema admits nothing else.
 
@@ -133,7 +138,7 @@ class SchemaConverter:
         Raises:
             GrammarError: It is no JSON schema, or has a keyword that cannot be honoured.
         """
-        parsed = _reordered(_checked(schema, _THE_SCHEMA, False), self._order)
+        parsed = _reordered(_checked(schema, THE_SCHEMA, False), self._order)
         schemas = {**self._schemas, name or "root": parsed}
         rule = _converted(schemas)["rules"][name or "root"]
         self._schemas = schemas
@@ -165,13 +170,21 @@ class SchemaConverter:
 
 def _checked(schema: Any, what: str, allow_unsupported: bool) -> Any:
     """The schema as plain JSON values, in which nothing is left to refuse."""
-    parsed = _parsed(schema, what)
+    parsed = parsed_schema(schema, what)
     SchemaCheck(parsed, what, _log.warning if allow_unsupported else None).run()
     return parsed
 
 
-def _parsed(schema: Any, what: str) -> Any:
-    """The schema, once it is known to be small and shallow enough for recursive code."""
+def parsed_schema(schema: Any, what: str) -> Any:
+    """Read a schema, once it is known to be small and shallow enough for recursive code.
+
+    Args:
+        schema: The schema, as JSON text or as a dict.
+        what: What it is, for messages.
+
+    Raises:
+        GrammarError: It is not JSON, or too large.
+    """
     try:
         if not isinstance(schema, str | bytes):
             schema = json.dumps(schema, allow_nan=False)
@@ -199,8 +212,12 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _number(digits: str) -> float:
-    return float(digits) if math.isfinite(float(digits)) else _no_number(digits)
+def _number(digits: str) -> float | int:
+    number = float(digits)
+    if not math.isfinite(number):
+        _no_number(digits)
+    # The same number for a schema, and counts are whole ones.
+    return int(number) if number.is_integer() and abs(number) < _WHOLE_MAX else number
 
 
 def _no_number(name: str) -> NoReturn:
@@ -209,21 +226,41 @@ def _no_number(name: str) -> NoReturn:
 
 def _converted(schemas: dict[str, Any]) -> dict[str, Any]:
     """What the bridge makes of schemas: the grammar, and the names of their rules."""
+    if any("" in each.get("properties", ()) for each in _objects(schemas.get("root"))):
+        # The converter names the rule of a property "" like the schema it is in: like the root.
+        named = {_ROOT_STAND_IN if name == "root" else name: each for name, each in schemas.items()}
+        converted = _converted(named)
+        rule = converted["rules"].pop(_ROOT_STAND_IN)
+        converted["rules"]["root"] = "root"
+        converted["grammar"] += f"root ::= {rule}\n"
+        return converted
     result, error = ctypes.c_char_p(), ctypes.c_char_p()
     function = bridge("bridge_json_schemas_to_gbnf")
     try:
         text = json.dumps(schemas, allow_nan=False).encode()
         with_stack_for_levels(
-            levels(schemas, _THE_SCHEMA),
-            _THE_SCHEMA,
+            levels(schemas, THE_SCHEMA),
+            THE_SCHEMA,
             lambda: function(text, ctypes.byref(result), ctypes.byref(error)),
         )
     except ValueError as refused:
         raise GrammarError(str(refused)) from None
     if error:
         raise GrammarError(f"the JSON schema cannot be used: {take_string(error)}")
-    converted: dict[str, Any] = json.loads(take_string(result))
-    return converted
+    result_of_bridge: dict[str, Any] = json.loads(take_string(result))
+    return result_of_bridge
+
+
+def _objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a schema."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
 
 
 def _reordered(node: Any, names: Iterable[str]) -> Any:

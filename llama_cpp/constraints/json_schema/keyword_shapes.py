@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ...errors import GrammarError
 from .value_types import TYPES
 
 _INT32_MAX = 2**31 - 1
@@ -30,6 +32,12 @@ def _are_named_schemas(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_schema, value.values()))
 
 
+def _are_dependencies(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _is_schema(needed) or _are_names(needed) for needed in value.values()
+    )
+
+
 def _are_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
@@ -51,7 +59,6 @@ _NUMBER: Shape = (_is_number, "a number")
 _NAMES: Shape = (_are_names, "a list of property names")
 _TEXT: Shape = (lambda value: isinstance(value, str), "a text")
 _FLAG: Shape = (lambda value: isinstance(value, bool), "true or false")
-_MAP: Shape = (lambda value: isinstance(value, dict), "an object")
 
 _SHAPES: dict[str, Shape] = {
     "type": (_are_types, f"one of {', '.join(TYPES)}, or a list of them"),
@@ -70,10 +77,15 @@ _SHAPES: dict[str, Shape] = {
          "minContains", "maxContains"), _COUNT,
     ),
     **dict.fromkeys(
-        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"), _NUMBER
+        ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _NUMBER
     ),
+    "multipleOf": (lambda value: _is_number(value) and value > 0, "a number above 0"),
     **dict.fromkeys(("$ref", "$dynamicRef", "$recursiveRef", "pattern", "format"), _TEXT),
-    **dict.fromkeys(("dependencies", "dependentRequired"), _MAP),
+    "dependencies": (_are_dependencies, "an object that has a schema or names for each name"),
+    "dependentRequired": (
+        lambda value: isinstance(value, dict) and all(map(_are_names, value.values())),
+        "an object that has a list of names for each name",
+    ),
     "required": _NAMES,
     "uniqueItems": _FLAG,
 }  # fmt: skip
@@ -99,6 +111,38 @@ def misshapen(schema: dict[str, Any]) -> str | None:
     return None
 
 
+def check_shapes(schema: Any, place: str, what: str, checked: set[int]) -> None:
+    """Refuse what is no schema, there and inside.
+
+    Args:
+        schema: The schema.
+        place: Where it is.
+        what: What it is part of, for messages.
+        checked: The ids of schemas that are known to be some; grows.
+
+    Raises:
+        GrammarError: It is no schema.
+    """
+    waiting = deque([(schema, place)])
+    while waiting:
+        schema, place = waiting.popleft()
+        if isinstance(schema, bool) or id(schema) in checked:
+            continue
+        if not isinstance(schema, dict):
+            problem: str | None = f"a schema must be an object, not {schema!r:.60}"
+        else:
+            checked.add(id(schema))
+            problem = misshapen(schema)
+        if problem:
+            raise GrammarError(f"{what} at {place}: {problem}")
+        waiting.extend((inner, joined(place, *way)) for way, inner in inner_schemas(schema))
+
+
+def joined(place: str, *names: str) -> str:
+    """The way to what stands inside of a place."""
+    return "/".join((place, *(name.replace("~", "~0").replace("/", "~1") for name in names)))
+
+
 def inner_schemas(schema: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every schema that stands right inside of another, with the way to it."""
     for keyword, value in schema.items():
@@ -109,6 +153,10 @@ def inner_schemas(schema: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Any
             yield from (((keyword, name), inner) for name, inner in value.items())
         elif shape is _SCHEMAS or (keyword == "items" and isinstance(value, list)):
             yield from (((keyword, str(i)), inner) for i, inner in enumerate(value))
+        elif keyword == "dependencies":
+            yield from (
+                ((keyword, name), inner) for name, inner in value.items() if _is_schema(inner)
+            )
         elif shape is _SCHEMA or keyword == "items":
             yield (keyword,), value
 

@@ -10,6 +10,11 @@ Needs = dict[str, tuple[bool, list[str]]]
 
 def stuck(needs: Needs) -> str | None:
     """Give the first place whose needs are never met, or None."""
+    return next(iter(all_stuck(needs)), None)
+
+
+def all_stuck(needs: Needs) -> dict[str, int]:
+    """Give the places whose needs are never met, and how many of them."""
     parents: defaultdict[str, list[str]] = defaultdict(list)
     missing: dict[str, int] = {}
     for place, (every, places) in needs.items():
@@ -22,4 +27,4 @@ def stuck(needs: Needs) -> str | None:
             missing[parent] -= 1
             if missing[parent] == 0:
                 ready.append(parent)
-    return next((place for place, count in missing.items() if count > 0), None)
+    return {place: count for place, count in missing.items() if count > 0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -421,20 +422,34 @@ def test_hugging_face_configurations_become_formatters(llm: Llama) -> None:
             formats.hf_tokenizer_config_to_chat_formatter(bad)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("lenient", [{"strict": False}, {}])
-def test_what_cannot_be_enforced_is_an_error_only_where_it_is_strict(
-    llm: Llama, lenient: dict[str, Any]
-) -> None:
+def test_replies_are_enforced_where_the_template_knows_of_no_thoughts(llm: Llama) -> None:
+    schema = {
+        "type": "object", "required": ["a", "b"], "additionalProperties": False,
+        "properties": {"a": {"type": "string", "pattern": r"^\d{5}$"},
+                       "b": {"type": "number", "minimum": 0, "maximum": 1}},
+    }  # fmt: skip
+    llm.chat_format = "chatml"
+    answer = chat(
+        llm, response_format={"type": "json_object", "schema": schema}, max_tokens=100,
+        ignore_eos=False,
+    )  # fmt: skip
+    [choice] = answer["choices"]
+    written = json.loads(choice["message"]["content"])
+    assert re.fullmatch(r"\d{5}", written["a"])
+    assert 0 <= written["b"] <= 1
+
+
+def test_schemas_that_no_grammar_honours_are_refused_if_they_are_strict(llm: Llama) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
-    form: dict[str, Any] = {"name": "f", "schema": schema}
+    form = {"name": "f", "schema": schema}
     llm.chat_format = "chatml"
     with pytest.raises(GrammarError, match="uniqueItems"):
         chat(llm, response_format={"type": "json_schema", "json_schema": {**form, "strict": True}})
-    answer = chat(
-        llm, response_format={"type": "json_schema", "json_schema": {**form, **lenient}},
-        ignore_eos=False,
-    )  # fmt: skip
-    assert answer["choices"][0]["message"]["content"].lstrip().startswith("{")
+    for lenient in (form, {**form, "strict": False}):
+        answer = chat(
+            llm, response_format={"type": "json_schema", "json_schema": lenient}, ignore_eos=False
+        )
+        assert answer["choices"][0]["message"]["content"].lstrip().startswith("{")
     strictly = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}
     with pytest.raises(GrammarError, match=r"tools\[0\].*uniqueItems"):
         chat(llm, tools=[strictly])

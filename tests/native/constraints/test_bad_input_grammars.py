@@ -42,6 +42,7 @@ def grammars_that_do_not_parse_are_refused(files: Files) -> None:
         'root ::= ("a"', 'root ::= "a', "root ::= [a", "root ::= a)", "root ::= *", "root",
         "root = a", 'root ::= "\\q"', "root ::= \\", 'root ::= "a"{-1}', 'root ::= "a"{',
         'root ::= "a"{1000000}', 'root ::= "a"{99999999999999999999}', "# only a comment",
+        'root ::= "a"{1,2500}',
         'root ::= <[-1]>', "root ::= <no such token>", b'root ::= "\xff\xfe"', "{}", "\x01",
         'root ::= root "a" | "b"', 'root ::= a "x"\na ::= b\nb ::= root', 'x ::= "a"',
         "root ::= missing", 'root ::= "a" missing | "b"',

@@ -101,9 +101,9 @@ def twice_each(keyword: str) -> dict[str, Any]:
     return {"$ref": "#/$defs/a0", "$defs": {**definitions, "a60": {"type": "null"}}}
 
 
-def refused(schema: Any, message: str, **options: bool) -> None:
+def refused(schema: Any, message: str, *, allow_unsupported: bool = False) -> None:
     with pytest.raises(GrammarError, match=re.escape(message)):
-        LlamaGrammar.from_json_schema(schema, **options)
+        LlamaGrammar.from_json_schema(schema, allow_unsupported=allow_unsupported)
 
 
 @cases.add

@@ -249,11 +249,11 @@ def test_what_no_grammar_honours_is_named_or_ignored(
 ) -> None:
     message = f"the JSON schema at {place}: no grammar can honour {keyword}"
     with pytest.raises(GrammarError, match=re.escape(message)):
-        LlamaGrammar.from_json_schema(schema)
+        LlamaGrammar.from_json_schema(schema, allow_unsupported=False)
     with pytest.raises(GrammarError, match=re.escape(f"parameters at {place}: no grammar")):
         check_json_schema(schema, "parameters", allow_unsupported=False)
     with caplog.at_level(logging.WARNING, "llama_cpp"):
-        grammar = LlamaGrammar.from_json_schema(json.dumps(schema), allow_unsupported=True)
+        grammar = LlamaGrammar.from_json_schema(json.dumps(schema))
     ignored = keyword.partition(":")[0]
     assert f"the JSON schema at {place}: {ignored} is ignored" in caplog.text
     for text in written(llm, grammar, 2):
@@ -265,7 +265,9 @@ def test_a_schema_is_checked_before_anything_is_made_of_it() -> None:
     with pytest.raises(GrammarError, match=r"^tools\[0\] at #: type must be one of"):
         check_json_schema({"type": "any"}, "tools[0]", allow_unsupported=True)
     with pytest.raises(GrammarError, match="at #/items: no grammar can honour uniqueItems"):
-        json_schema_to_gbnf({"items": {"uniqueItems": True, "type": "array"}})
+        json_schema_to_gbnf(
+            {"items": {"uniqueItems": True, "type": "array"}}, allow_unsupported=False
+        )
 
 
 # What a grammar derives, text by text.
@@ -314,6 +316,12 @@ def test_integers_are_those_between_the_bounds(reader: Reader) -> None:
                 '{"\\":2}',
             ],
         ),
+        # The converter calls the rule of a property "" like that of its object.
+        (
+            {"properties": {"": {"const": 1}, "a": {"const": 2}}, "required": ["", "a"]},
+            ['{"": 1, "a": 2}'],
+            ["1", "{}", '{"a": 2}'],
+        ),
         # Characters, not bytes or escapes, are counted.
         (
             {"type": "string", "minLength": 2, "maxLength": 2},
@@ -329,6 +337,8 @@ def test_integers_are_those_between_the_bounds(reader: Reader) -> None:
         # Narrower than the schema: as many items as there are schemas for.
         ({"prefixItems": [{"const": 1}, {}]}, ["[1,2]", "[1, []]"], ["[1]", "[1,2,3]", "[]"]),
         ({"type": "array", "maxItems": 1998}, [f"[{','.join(['1'] * 1998)}]"], []),
+        # What the engine cannot count to is left out.
+        ({"type": "array", "maxItems": 2000}, [f"[{','.join(['1'] * 2002)}]"], []),
         ({"type": "string", "maxLength": 2000}, [f'"{"a" * 2000}"'], [f'"{"a" * 2001}"']),
     ],
 )
