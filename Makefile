@@ -72,6 +72,7 @@ bindings: build
 bench: build
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/parallel.py
+	$(BIN)/python benchmarks/processors.py
 	$(BIN)/python benchmarks/chats.py
 	$(BIN)/python benchmarks/caches.py
 	$(BIN)/python benchmarks/threads.py

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .llama_tokenizer import LlamaTokenizer as LlamaTokenizer
     from .llama_types import *
     from .native.build_info import build_info as build_info
+    from .sampling.hooks import BatchLogitsProcessor as BatchLogitsProcessor
     from .sampling.hooks import LogitsProcessor as LogitsProcessor
     from .sampling.hooks import LogitsProcessorList as LogitsProcessorList
     from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor
@@ -101,6 +102,7 @@ _MODULES = {
     **dict.fromkeys(("BaseLlamaTokenizer", "LlamaTokenizer"), "llama_tokenizer"),
     **dict.fromkeys(
         (
+            "BatchLogitsProcessor",
             "LogitsProcessor",
             "LogitsProcessorList",
             "MinTokensLogitsProcessor",
@@ -116,7 +118,7 @@ _MODULES = {
 }
 _PUBLIC_MODULES = """
     errors gguf handles llama_cache llama_chat_format llama_cpp llama_grammar llama_speculative
-    llama_tokenizer llama_types models mtmd_cpp server
+    llama_tokenizer llama_types models mtmd_cpp server structured tools
 """.split()
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
-from .chat.options import ChatOptions, FurtherChatOptions, Messages, ToolChoice, Tools
+from .chat.asking import ParseCall, choosing
+from .chat.options import (
+    ChatOptions,
+    FurtherChatOptions,
+    Messages,
+    ReplyOptions,
+    ToolChoice,
+    Tools,
+)
 from .constraints.constraint import Constraint
 from .constraints.gbnf import LlamaGrammar
+from .generation.choosing import Choice
 from .generation.measures import Perplexity, Score
 from .generation.options import (
     CompletionOptions,
@@ -28,6 +37,9 @@ from .llama_types import (
     CreateCompletionStreamResponse,
     CreateEmbeddingResponse,
 )
+from .structured.shape import TypeOrSchema
+from .structured.streams import AsyncChunkStream, ReplyTexts
+from .tools.loop import AsyncToolRun, Conversation, Runnable
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -92,11 +104,11 @@ class AsyncLlama:
     @overload
     async def create_completion(
         self, prompt: Prompt, *, stream: Literal[True], **options: Unpack[CompletionOptions]
-    ) -> AsyncIterator[CreateCompletionStreamResponse]: ...
+    ) -> AsyncChunkStream[CreateCompletionStreamResponse]: ...
     @overload
     async def create_completion(
         self, prompt: Prompt, *, stream: bool, **options: Unpack[CompletionOptions]
-    ) -> CreateCompletionResponse | AsyncIterator[CreateCompletionStreamResponse]: ...
+    ) -> CreateCompletionResponse | AsyncChunkStream[CreateCompletionStreamResponse]: ...
     async def create_completion(
         self,
         prompt: Prompt,
@@ -172,7 +184,7 @@ class AsyncLlama:
         stream: Literal[False] = False,
         stop: str | list[str] | None = ...,
         seed: int | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: TypeOrSchema = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
@@ -203,11 +215,11 @@ class AsyncLlama:
     @overload
     async def create_chat_completion(
         self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
-    ) -> AsyncIterator[CreateChatCompletionStreamResponse]: ...
+    ) -> AsyncChunkStream[CreateChatCompletionStreamResponse]: ...
     @overload
     async def create_chat_completion(
         self, messages: Messages, *, stream: bool, **options: Unpack[ChatOptions]
-    ) -> CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]: ...
+    ) -> CreateChatCompletionResponse | AsyncChunkStream[CreateChatCompletionStreamResponse]: ...
     async def create_chat_completion(
         self,
         messages: Messages,
@@ -223,7 +235,7 @@ class AsyncLlama:
         stream: bool = False,
         stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
         seed: int | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: TypeOrSchema = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
@@ -282,11 +294,66 @@ class AsyncLlama:
         def prepare() -> Job:
             if chats.handler is None:
                 return chats.job(messages, params)
-            return HandledJob(partial(chats.handled, self.llama, messages, params))
+            handled = partial(chats.handled, self.llama, messages, params)
+            return HandledJob(handled, ReplyTexts(params.shape) if params.shape else None)
 
         result: CreateChatCompletionResponse | AsyncIterator[CreateChatCompletionStreamResponse]
         result = await self._run(prepare, stream)
         return result
+
+    def run(
+        self,
+        messages: Messages,
+        tools: Sequence[Runnable] = (),
+        *,
+        max_steps: int = 10,
+        tool_timeout: float | None = 60.0,
+        stream: bool = False,
+        **options: Unpack[ReplyOptions],
+    ) -> AsyncToolRun:
+        """Answer with tools that are run here: see ``Llama.run``, whose arguments it takes.
+
+        The calls of one reply run in tasks, or in threads where functions are not asynchronous.
+
+        Returns:
+            An asynchronous iterator of events, whose ``result()`` is awaited.
+
+        Raises:
+            Exception: What ``Llama.run`` raises.
+        """
+        conversation = Conversation(
+            messages, tools, max_steps, tool_timeout,
+            stream=stream, sees_images=self.llama.chats.reads_media, options=options,
+        )  # fmt: skip
+        return AsyncToolRun(conversation, self.create_chat_completion)
+
+    @overload
+    async def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: type[T],
+        **options: Any,
+    ) -> T: ...
+    @overload
+    async def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: TypeOrSchema,
+        **options: Any,
+    ) -> Any: ...
+    async def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: TypeOrSchema,  # noqa: A002 - what it is
+        **options: Any,
+    ) -> Any:
+        """Answer with an object: see ``Llama.parse``.
+
+        Raises:
+            Exception: What ``Llama.parse`` raises.
+        """
+        call = ParseCall(prompt, type, options)
+        return call.parsed(await getattr(self, call.method)(**call.arguments))
 
     async def create_embedding(self, *args: Any, **kwargs: Any) -> CreateEmbeddingResponse:
         """Embed texts: see ``Llama.create_embedding``.
@@ -311,6 +378,18 @@ class AsyncLlama:
             Exception: What ``Llama.score`` raises.
         """
         result: list[Score] = await self._wait(lambda: self.llama.measures.scoring(*args, **kwargs))
+        return result
+
+    async def choose(self, prompt: Prompt | Messages, options: Sequence[str]) -> Choice:
+        """Choose which of several texts follows: see ``Llama.choose``.
+
+        Raises:
+            Exception: What ``Llama.choose`` raises.
+        """
+        llama = self.llama
+        result: Choice = await self._wait(
+            lambda: choosing(llama.chats, llama.measures, prompt, options)
+        )
         return result
 
     async def perplexity(self, *args: Any, **kwargs: Any) -> Perplexity:
@@ -339,7 +418,13 @@ class AsyncLlama:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def _run(self, prepare: Callable[[], Job], stream: bool) -> Any:
-        return self._stream(await self._in_thread(prepare)) if stream else await self._wait(prepare)
+        if not stream:
+            return await self._wait(prepare)
+        job = await self._in_thread(prepare)
+        chunks = self._stream(job)
+        if job.texts is None:
+            return chunks
+        return AsyncChunkStream(chunks, job.texts.without_texts())
 
     async def _wait(self, prepare: Callable[[], Waitable]) -> Any:
         # Long prompts take a while to tokenize: not on the loop's thread.
@@ -350,7 +435,7 @@ class AsyncLlama:
             job.cancel()
             raise
 
-    async def _stream(self, job: Job) -> AsyncIterator[Any]:
+    async def _stream(self, job: Job) -> AsyncGenerator[Any, None]:
         mailbox: Mailbox[Any] = Mailbox(asyncio.get_running_loop())
         self._threads.submit(mailbox.fill, job.chunks)
         try:
@@ -373,6 +458,10 @@ class Waitable(Protocol):
 class Job(Waitable, Protocol):
     """One that can be iterated too."""
 
+    @property
+    def texts(self) -> ReplyTexts | None:
+        """What keeps the texts of its parts; None where they may be anything."""
+
     def chunks(self) -> Iterator[Any]:
         """Yield its parts."""
 
@@ -382,10 +471,12 @@ class HandledJob:
 
     Args:
         call: Takes ``stream``.
+        texts: Keeps the texts of a stream; None where its parts may be anything.
     """
 
-    def __init__(self, call: Callable[..., Any]) -> None:
+    def __init__(self, call: Callable[..., Any], texts: ReplyTexts | None) -> None:
         self._call = call
+        self.texts = texts
         self._is_cancelled = False
 
     def result(self) -> Any:

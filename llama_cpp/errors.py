@@ -13,6 +13,7 @@ Each class also inherits the builtin that callers already catch::
     │   ├── BatchError                         a batch that the context cannot take
     │   ├── TextError                          a text or path that C strings cannot carry
     │   ├── MediaError                         an image or a sound that cannot be used
+    │   ├── LogitsProcessorError               scores of a logits processor that cannot be used
     │   └── ContextWindowError                 a prompt that is longer than the context
     ├── PointerTypeError (TypeError)           a pointer of another kind, or NULL
     ├── ClosedError (ValueError, RuntimeError) a handle was used after close()
@@ -34,8 +35,11 @@ Each class also inherits the builtin that callers already catch::
     ├── ChatTemplateError (ValueError)         a chat template does not parse, or does not take the
     │                                          messages
     ├── ChatParseError (ValueError)            a reply has not the form of the template's replies
+    ├── ReplyValidationError (ValueError)      a reply is not a value of the type that was asked for
     ├── StateError (ValueError, RuntimeError)  a saved state does not fit or is damaged
     ├── QuantizeError (RuntimeError)           a model cannot be quantized or written
+    ├── ToolError (RuntimeError)               a tool that a model calls failed
+    │   └── MCPServerError                     a server of tools cannot be used
     └── DecodeError (RuntimeError)             llama_decode or llama_encode failed
         ├── NoKVSlotError                      the memory has no room for the batch
         └── DecodeAbortedError                 the abort callback stopped it
@@ -48,6 +52,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
     "BatchError",
@@ -68,6 +73,8 @@ __all__ = [
     "LibraryMismatchError",
     "LibraryNotFoundError",
     "LlamaError",
+    "LogitsProcessorError",
+    "MCPServerError",
     "MediaError",
     "ModelIsDirectoryError",
     "ModelLoadError",
@@ -78,11 +85,13 @@ __all__ = [
     "OutOfMemoryError",
     "PointerTypeError",
     "QuantizeError",
+    "ReplyValidationError",
     "SequenceError",
     "StateError",
     "SymbolMissingError",
     "TextError",
     "TokenError",
+    "ToolError",
     "TruncatedModelError",
     "UnknownArchitectureError",
 ]
@@ -162,8 +171,31 @@ class MediaError(InvalidArgumentError):
     """An image or a sound that cannot be used."""
 
 
+class LogitsProcessorError(InvalidArgumentError):
+    """A logits processor left scores of another shape, or NaN."""
+
+
 class ContextWindowError(InvalidArgumentError):
-    """A prompt is longer than the context window."""
+    """A prompt is longer than the context window.
+
+    Attributes:
+        n_tokens: How many tokens it takes; how many at least, of a text that was too long to be
+            tokenized; None where nobody has counted.
+        n_ctx: How many there is room for.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        native_log: Sequence[str] = (),
+        n_tokens: int | None = None,
+        n_ctx: int | None = None,
+    ) -> None:
+        super().__init__(message, native_log)
+        self.n_tokens, self.n_ctx = n_tokens, n_ctx
+
+    def __reduce__(self) -> tuple[type[LlamaError], tuple[Any, ...]]:
+        return type(self), (self.message, self.native_log, self.n_tokens, self.n_ctx)
 
 
 class PointerTypeError(LlamaError, TypeError):
@@ -254,12 +286,44 @@ class ChatParseError(LlamaError, ValueError):
     """A reply does not have the form that the chat template gives to replies."""
 
 
+class ReplyValidationError(LlamaError, ValueError):
+    """A reply is not a value of the type that was asked for.
+
+    Attributes:
+        text: The whole reply.
+        field: Where it is wrong, like ``address.lines[0]``; "" where it is wrong as a whole.
+        reason: What is wrong there.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        native_log: Sequence[str] = (),
+        text: str = "",
+        field: str = "",
+        reason: str = "",
+    ) -> None:
+        super().__init__(message, native_log)
+        self.text, self.field, self.reason = text, field, reason
+
+    def __reduce__(self) -> tuple[type[LlamaError], tuple[object, ...]]:  # type: ignore[override]
+        return type(self), (self.message, self.native_log, self.text, self.field, self.reason)
+
+
 class StateError(LlamaError, ValueError, RuntimeError):
     """A saved state is damaged or belongs to another model or context."""
 
 
 class QuantizeError(LlamaError, RuntimeError):
     """A model cannot be quantized or written."""
+
+
+class ToolError(LlamaError, RuntimeError):
+    """A tool failed. The model is told the message of one that a tool raises."""
+
+
+class MCPServerError(ToolError):
+    """An MCP server cannot be started or reached, or has ended."""
 
 
 class DecodeError(LlamaError, RuntimeError):

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Generator as GeneratorType
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import llama_cpp as raw
 from ._logger import set_verbose
@@ -26,11 +26,19 @@ if TYPE_CHECKING:
 
     from ._utils import suppress_stdout_stderr as suppress_stdout_stderr
     from .cache.state import LlamaState as LlamaState
-    from .chat.options import ChatOptions, FurtherChatOptions, Messages, ToolChoice, Tools
+    from .chat.options import (
+        ChatOptions,
+        FurtherChatOptions,
+        Messages,
+        ReplyOptions,
+        ToolChoice,
+        Tools,
+    )
     from .constraints.constraint import Constraint
     from .constraints.gbnf import LlamaGrammar
     from .embeddings.embedding import TextOrTokens
     from .engine.speculative.prompt_lookup import LlamaDraftModel
+    from .generation.choosing import Choice
     from .generation.measures import Perplexity, Score
     from .generation.options import (
         CompletionOptions,
@@ -63,6 +71,11 @@ if TYPE_CHECKING:
     from .sampling.hooks import MinTokensLogitsProcessor as MinTokensLogitsProcessor
     from .sampling.hooks import StoppingCriteria as StoppingCriteria
     from .sampling.hooks import StoppingCriteriaList as StoppingCriteriaList
+    from .structured.shape import TypeOrSchema
+    from .structured.streams import ChunkStream
+    from .tools.loop import Runnable, ToolRun
+
+T = TypeVar("T")
 
 
 def __getattr__(name: str) -> Any:
@@ -248,6 +261,8 @@ class Llama:
         self.last_n_tokens_size = last_n_tokens_size
         self.draft_model = draft_model
         self.lora_base, self.lora_scale, self.lora_path = lora_base, lora_scale, lora_path
+        self.logits_processors: dict[str, Any] = {}
+        """Those that requests of a server may name."""
         # What a pickle holds: it loads the model anew.
         self._arguments: dict[str, Any] = {
             **arguments_of(given), **arguments_of(wanted), **kwargs, "model_path": self.model_path,
@@ -335,11 +350,11 @@ class Llama:
     @overload
     def create_completion(
         self, prompt: Prompt, *, stream: Literal[True], **options: Unpack[CompletionOptions]
-    ) -> Iterator[CreateCompletionStreamResponse]: ...
+    ) -> ChunkStream[CreateCompletionStreamResponse]: ...
     @overload
     def create_completion(
         self, prompt: Prompt, *, stream: bool, **options: Unpack[CompletionOptions]
-    ) -> CreateCompletionResponse | Iterator[CreateCompletionStreamResponse]: ...
+    ) -> CreateCompletionResponse | ChunkStream[CreateCompletionStreamResponse]: ...
     def create_completion(
         self,
         prompt: Prompt,
@@ -410,12 +425,13 @@ class Llama:
 
         Returns:
             OpenAI's completion object, or an iterator of its chunks. Closing the iterator stops
-            the generation.
+            the generation; its ``partial()`` tells what a text in JSON says so far.
 
         Raises:
             ContextWindowError: The prompt does not fit into the context.
             InvalidArgumentError: An argument is out of range.
             GrammarError: The grammar does not parse.
+            ReplyValidationError: A text is no object of the type that was given as ``schema``.
         """
         params = self.completions.params(
             suffix=suffix, max_tokens=max_tokens, temperature=temperature, top_p=top_p,
@@ -499,7 +515,7 @@ class Llama:
         stream: Literal[False] = False,
         stop: str | list[str] | None = ...,
         seed: int | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: TypeOrSchema = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
@@ -530,11 +546,11 @@ class Llama:
     @overload
     def create_chat_completion(
         self, messages: Messages, *, stream: Literal[True], **options: Unpack[ChatOptions]
-    ) -> Iterator[CreateChatCompletionStreamResponse]: ...
+    ) -> ChunkStream[CreateChatCompletionStreamResponse]: ...
     @overload
     def create_chat_completion(
         self, messages: Messages, *, stream: bool, **options: Unpack[ChatOptions]
-    ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]: ...
+    ) -> CreateChatCompletionResponse | ChunkStream[CreateChatCompletionStreamResponse]: ...
     def create_chat_completion(
         self,
         messages: Messages,
@@ -550,7 +566,7 @@ class Llama:
         stream: bool = False,
         stop: str | list[str] | None = [],  # noqa: B006 - as in llama-cpp-python; never changed
         seed: int | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: TypeOrSchema = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
@@ -597,7 +613,8 @@ class Llama:
             seed: See there.
             response_format: ``{"type": "json_object"}``, with a ``schema`` if wanted, or OpenAI's
                 ``json_schema``. What cannot be enforced of a schema is warned of, and an error if
-                ``strict`` is True.
+                ``strict`` is True. Or a type, like a Pydantic model or a dataclass, or a JSON
+                schema: the message then has ``parsed``, the object.
             max_tokens: How many tokens at most; None: until the context is full.
             presence_penalty: See there.
             frequency_penalty: See there.
@@ -630,13 +647,14 @@ class Llama:
 
         Returns:
             OpenAI's chat completion object, or an iterator of its chunks. Closing the iterator
-            stops the generation.
+            stops the generation; its ``partial()`` tells what a reply in JSON says so far.
 
         Raises:
             ChatTemplateError: The template does not parse, or does not take the messages.
             GrammarError: The grammar or the schema cannot be used.
             ContextWindowError: They do not fit into the context.
             InvalidArgumentError: An argument is out of range, or they contradict each other.
+            ReplyValidationError: A reply is no object of the type that was given.
         """
         params = self.chats.params(
             functions=functions, function_call=function_call, tools=tools,
@@ -659,6 +677,49 @@ class Llama:
                 self, messages, params, stream=stream
             )
         return self.chats.answer(messages, params, None, stream=stream)
+
+    def run(
+        self,
+        messages: Messages,
+        tools: Sequence[Runnable] = (),
+        *,
+        max_steps: int = 10,
+        tool_timeout: float | None = 60.0,
+        stream: bool = False,
+        **options: Unpack[ReplyOptions],
+    ) -> ToolRun:
+        """Answer the last message of a conversation, with tools that are run here.
+
+        Nothing happens until the first event is asked for. The calls of one reply run at once, each
+        in a thread of its own; their results are told in the order of the calls.
+
+        Args:
+            messages: OpenAI's messages; they stay as they are.
+            tools: What the model may call: functions, ``tools.Tool`` and ``tools.MCPServer``.
+            max_steps: How many replies there are at most.
+            tool_timeout: Seconds that a call may take, or None. What goes wrong with a call is told
+                to the model, as the call's result.
+            stream: Whether parts of replies are events too (``tools.ReplyDelta``).
+            **options: Arguments of ``create_chat_completion``. ``tool_choice`` counts for the first
+                reply; ``parallel_tool_calls=True`` lets one reply have several calls.
+
+        Returns:
+            An iterator of ``tools.ModelReply``, ``ToolCall``, ``ToolResult`` and at last
+            ``Finished``, which its ``result()`` returns too.
+
+        Raises:
+            InvalidArgumentError: An argument is out of range, a tool cannot be one, or two have the
+                same name.
+            TypeError: An option is unknown, or is decided by the run, like ``functions``.
+            MCPServerError: A server of tools has ended.
+        """
+        from .tools.loop import Conversation, ToolRun
+
+        conversation = Conversation(
+            messages, tools, max_steps, tool_timeout,
+            stream=stream, sees_images=self.chats.reads_media, options=options,
+        )  # fmt: skip
+        return ToolRun(conversation, self.create_chat_completion)
 
     def create_chat_completion_openai_v1(self, *args: Any, **kwargs: Any) -> Any:
         """Answer like ``create_chat_completion``, with objects of the ``openai`` package.
@@ -696,6 +757,49 @@ class Llama:
     @property
     def _chat_handlers(self) -> dict[str, Callable[..., Any]]:
         return self.chats.handlers
+
+    @overload
+    def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: type[T],
+        **options: Any,
+    ) -> T: ...
+    @overload
+    def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: TypeOrSchema,
+        **options: Any,
+    ) -> Any: ...
+    def parse(
+        self,
+        prompt: Prompt | Messages,
+        type: TypeOrSchema,  # noqa: A002 - what it is
+        **options: Any,
+    ) -> Any:
+        """Answer with an object.
+
+        Args:
+            prompt: A text, token ids, or OpenAI's messages.
+            type: A Pydantic model, dataclass, ``TypedDict``, ``Enum``, ``Literal[...]``,
+                ``list[...]``, ``X | None``, or another type that Pydantic knows; or a JSON schema.
+            **options: Those of ``create_chat_completion`` for messages, else of
+                ``create_completion``. ``max_tokens`` is None by default: until the context is full.
+
+        Returns:
+            An object of the type; for a schema what ``json.loads`` makes.
+
+        Raises:
+            ReplyValidationError: The model wrote no such object: it was cut off, or a check of the
+                type refuses it.
+            InvalidArgumentError: There is no JSON schema for the type.
+            LlamaError: What the other methods raise.
+        """
+        from .chat.asking import ParseCall
+
+        call = ParseCall(prompt, type, options)
+        return call.parsed(getattr(self, call.method)(**call.arguments))
 
     # Embeddings.
 
@@ -883,6 +987,32 @@ class Llama:
             TokenError: A token id is not in the vocabulary.
         """
         return self.measures.scoring(prompt, continuations).result()
+
+    def choose(self, prompt: Prompt | Messages, options: Sequence[str]) -> Choice:
+        """Choose which of several texts follows a prompt, or answers a conversation.
+
+        The options are decoded together as far as there are sequences for them (``n_parallel``),
+        and the prompt is computed once. An option is as likely as its tokens after the prompt are.
+        Where one option begins another, like "no" and "no idea", the token that ends a text is
+        part of each: without it the longer one would never be chosen, for a text is never likelier
+        than its beginning.
+
+        Args:
+            prompt: A text, token ids, or OpenAI's messages. A text and an option are read as one
+                text, so that a space between them has to be in one of them.
+            options: The texts, each another one.
+
+        Returns:
+            The likeliest one, and the probabilities of all.
+
+        Raises:
+            ContextWindowError: The prompt does not fit into the context with an option.
+            InvalidArgumentError: There is no option, one is empty, no text or there twice, or one
+                begins another and the model has no token that ends a text.
+        """
+        from .chat.asking import choosing
+
+        return choosing(self.chats, self.measures, prompt, options).result()
 
     def perplexity(
         self, text: Part, *, n_ctx: int | None = None, stride: int | None = None

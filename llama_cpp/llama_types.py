@@ -13,7 +13,7 @@ from .compat.names import lookup as _lookup
 # Its containers say Any, because a recursive alias cannot be resolved outside of this module.
 JsonType: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
-_FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "function_call"]
+_FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "function_call", "timeout"]
 
 
 class EmbeddingUsage(TypedDict):
@@ -80,13 +80,31 @@ class CompletionLogprobs(TypedDict):
     top_logprobs: list[dict[str, float] | None]
 
 
+class TracedCandidate(TypedDict):
+    """A token that a sampler left, with its log-probability among those that it left."""
+
+    token: str
+    id: int
+    logprob: float
+
+
+class SamplingTraceStage(TypedDict):
+    """What a sampler left: how many candidates, and the likeliest of them."""
+
+    sampler: str
+    n_candidates: int
+    candidates: list[TracedCandidate]
+
+
 class CompletionChoice(TypedDict):
     """One of the completions of a prompt."""
 
     text: str
     index: int
     logprobs: CompletionLogprobs | None
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Literal["stop", "length", "timeout"] | None
+    sampling_trace: NotRequired[list[list[SamplingTraceStage]]]
+    parsed: NotRequired[Any]
 
 
 class PromptTokensDetails(TypedDict):
@@ -96,10 +114,11 @@ class PromptTokensDetails(TypedDict):
 
 
 class CompletionTokensDetails(TypedDict):
-    """What came of guessed tokens."""
+    """What came of guessed tokens, and how many were thoughts."""
 
-    accepted_prediction_tokens: int
-    rejected_prediction_tokens: int
+    accepted_prediction_tokens: NotRequired[int]
+    rejected_prediction_tokens: NotRequired[int]
+    reasoning_tokens: NotRequired[int]
 
 
 class CompletionUsage(TypedDict):
@@ -112,6 +131,52 @@ class CompletionUsage(TypedDict):
     completion_tokens_details: NotRequired[CompletionTokensDetails]
 
 
+class Timings(TypedDict):
+    """How long a request took, as llama-server tells it.
+
+    Attributes:
+        cache_n: Prompt tokens that did not have to be computed.
+        prompt_n: Those that had to be.
+        prompt_ms: From the first step until the first token.
+        prompt_per_token_ms: Of that, for each token.
+        prompt_per_second: Tokens of the prompt in a second.
+        predicted_n: Tokens that were written.
+        predicted_ms: From the first to the last of them.
+        predicted_per_token_ms: Of that, for each token after the first.
+        predicted_per_second: Tokens after the first in a second.
+        draft_n: Tokens that were guessed, if any were.
+        draft_n_accepted: Those of them that were right.
+    """
+
+    cache_n: int
+    prompt_n: int
+    prompt_ms: float
+    prompt_per_token_ms: float
+    prompt_per_second: float
+    predicted_n: int
+    predicted_ms: float
+    predicted_per_token_ms: float
+    predicted_per_second: float
+    draft_n: NotRequired[int]
+    draft_n_accepted: NotRequired[int]
+
+
+class PromptProgress(TypedDict):
+    """How much of a prompt is computed, as llama-server tells it.
+
+    Attributes:
+        total: Its tokens.
+        cache: Those that did not have to be computed.
+        processed: Those that are there now, the former included.
+        time_ms: Since the first step.
+    """
+
+    total: int
+    cache: int
+    processed: int
+    time_ms: int
+
+
 class CreateCompletionResponse(TypedDict):
     """The answer to a completion request."""
 
@@ -121,6 +186,7 @@ class CreateCompletionResponse(TypedDict):
     model: str
     choices: list[CompletionChoice]
     usage: CompletionUsage
+    timings: NotRequired[Timings]
 
 
 class CreateCompletionStreamResponse(TypedDict):
@@ -132,6 +198,8 @@ class CreateCompletionStreamResponse(TypedDict):
     model: str
     choices: list[CompletionChoice]
     usage: NotRequired[CompletionUsage]
+    timings: NotRequired[Timings]
+    prompt_progress: NotRequired[PromptProgress]
 
 
 class ChatCompletionResponseFunctionCall(TypedDict):
@@ -165,6 +233,7 @@ class ChatCompletionResponseMessage(TypedDict):
     refusal: NotRequired[str | None]
     tool_calls: NotRequired[list[ChatCompletionMessageToolCall]]
     function_call: NotRequired[ChatCompletionResponseFunctionCall]
+    parsed: NotRequired[Any]
 
 
 class ChatCompletionTopLogprobToken(TypedDict):
@@ -198,6 +267,7 @@ class ChatCompletionResponseChoice(TypedDict):
     message: ChatCompletionResponseMessage
     logprobs: ChatCompletionLogprobs | None
     finish_reason: _FinishReason | None
+    sampling_trace: NotRequired[list[list[SamplingTraceStage]]]
 
 
 class CreateChatCompletionResponse(TypedDict):
@@ -209,6 +279,8 @@ class CreateChatCompletionResponse(TypedDict):
     model: str
     choices: list[ChatCompletionResponseChoice]
     usage: CompletionUsage
+    timings: NotRequired[Timings]
+    trimmed_messages: NotRequired[list[int]]
 
 
 class ChatCompletionMessageToolCallChunkFunction(TypedDict):
@@ -255,6 +327,7 @@ class ChatCompletionStreamResponseChoice(TypedDict):
     delta: ChatCompletionStreamResponseDelta
     logprobs: NotRequired[ChatCompletionLogprobs | None]
     finish_reason: _FinishReason | None
+    sampling_trace: NotRequired[list[list[SamplingTraceStage]]]
 
 
 class CreateChatCompletionStreamResponse(TypedDict):
@@ -266,6 +339,9 @@ class CreateChatCompletionStreamResponse(TypedDict):
     model: str
     choices: list[ChatCompletionStreamResponseChoice]
     usage: NotRequired[CompletionUsage | None]
+    timings: NotRequired[Timings]
+    trimmed_messages: NotRequired[list[int]]
+    prompt_progress: NotRequired[PromptProgress]
 
 
 class ChatCompletionFunctions(TypedDict):

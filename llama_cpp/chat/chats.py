@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,14 @@ from ..handles import Vocab
 from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 from ..models.adapters import ModelAdapters
 from ..sampling.defaults import SamplingDefaults
-from .completion import ChatCompletionJob
+from ..structured.streams import ChunkStream, ReplyTexts
+from .completion import ChatCompletionJob, add_parsed
+from .conversation import Conversation
 from .formats.handlers import RenderingHandler, get_chat_completion_handler, handler_arguments
+from .media.render import MediaRenderer
 from .messages import checked_messages
 from .options import ChatOptions, Messages
+from .overflow import room_for, trimmed
 from .params import ChatParams
 from .render import Renderer
 from .special_text import SpecialTexts
@@ -100,6 +105,11 @@ class Chats:
             return handler.renderer(self, has_tools=has_tools)
         return self.templates.renderer(self.chat_format, has_tools=has_tools)
 
+    @property
+    def reads_media(self) -> bool:
+        """Whether messages may have images or sounds."""
+        return self.handler is None and isinstance(self.renderer(has_tools=True), MediaRenderer)
+
     def job(
         self, messages: Messages, params: ChatParams, renderer: Renderer | None = None
     ) -> ChatCompletionJob:
@@ -127,21 +137,30 @@ class Chats:
         form = params.reply_form()
         if renderer is None:
             renderer = self.renderer(has_tools=bool(form.tools))
-        conversation = renderer.render(
-            self._vocab,
-            checked_messages(messages, renderer.roles),
-            form,
-            params.template_options(thinks_by_default=renderer.thinks_by_default),
-            None if params.parse_special else self._special_texts,
-        )
+        checked = checked_messages(messages, renderer.roles)
+        options = params.template_options(thinks_by_default=renderer.thinks_by_default)
+        special_texts = None if params.parse_special else self._special_texts
+
+        def render(messages: Sequence[Mapping[str, Any]]) -> Conversation:
+            return renderer.render(self._vocab, messages, form, options, special_texts)
+
+        dropped: Sequence[int] | None = None
+        if params.generation.service.overflow == "trim":
+            room = room_for(params.generation.max_tokens, self._generator.engine.n_ctx)
+            conversation, dropped = trimmed(checked, render, room)
+        else:
+            conversation = render(checked)
+        generation = replace(params.generation, thinking=params.thinking)
         return ChatCompletionJob(
             self._generator,
             conversation,
             self._defaults.seeded(params.sampling),
-            params.generation.with_adapters(adapters).with_stops(renderer.stops),
+            generation.with_adapters(adapters).with_stops(renderer.stops),
             self._model_name if params.model is None else params.model,
             legacy=params.is_legacy,
             include_usage=params.include_usage,
+            trimmed_messages=dropped,
+            texts=ReplyTexts(params.shape, form.schema),
         )
 
     def handled(
@@ -158,11 +177,18 @@ class Chats:
         handler = self.handler
         assert handler is not None
         arguments = handler_arguments(params)
-        return handler(llama=llama, messages=messages, stream=stream, **arguments)
+        answer = handler(llama=llama, messages=messages, stream=stream, **arguments)
+        if params.shape is None:
+            return answer
+        if stream:
+            return ChunkStream((chunk for chunk in answer), ReplyTexts(params.shape))
+        for choice in answer["choices"]:
+            add_parsed(choice["message"], params.shape, choice["finish_reason"])
+        return answer
 
     def answer(
         self, messages: Messages, params: ChatParams, renderer: Renderer | None, *, stream: bool
-    ) -> CreateChatCompletionResponse | Iterator[CreateChatCompletionStreamResponse]:
+    ) -> CreateChatCompletionResponse | ChunkStream[CreateChatCompletionStreamResponse]:
         """Answer, whole or in parts; see ``job``."""
         job = self.job(messages, params, renderer)
         return job.chunks() if stream else job.result()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 
 from ..generation.completion import Job
-from ..generation.generator import Choice, Generator, Run
+from ..generation.generator import Choice, Generator, Progress, Run
 from ..generation.params import GenerationParams
 from ..llama_types import CreateChatCompletionResponse, CreateChatCompletionStreamResponse
 from ..sampling.params import SamplingParams
+from ..structured.shape import Shape
+from ..structured.streams import ChunkStream, ReplyTexts
 from ..text.builder import TokenRecord
 from .conversation import Conversation
 from .reply import ReplyReader
@@ -28,6 +31,8 @@ class ChatCompletionJob(Job):
         model_name: What the results say the model is.
         legacy: Whether calls are told as ``function_call``, OpenAI's older form.
         include_usage: Whether a last chunk without choices tells the usage.
+        trimmed_messages: The places of the messages that were dropped; None: nobody asked.
+        texts: Keeps the texts of a stream; its shape is that of each reply.
     """
 
     def __init__(
@@ -40,14 +45,21 @@ class ChatCompletionJob(Job):
         *,
         legacy: bool = False,
         include_usage: bool = False,
+        trimmed_messages: Sequence[int] | None = None,
+        texts: ReplyTexts | None = None,
     ) -> None:
         self._conversation = conversation
         params = conversation.options(params)
         self._wants_logprobs = params.logprobs is not None
-        super().__init__(generator, [conversation.prompt], sampling, params)
+        super().__init__(
+            generator, [conversation.prompt], sampling, params, include_usage=include_usage
+        )
         self._legacy = legacy
+        self._first: Any = {}
+        if trimmed_messages is not None:
+            self._first = {"trimmed_messages": list(trimmed_messages)}
         self._finish_reasons: list[str] = []
-        self._include_usage = include_usage
+        self.texts = ReplyTexts() if texts is None else texts
         self._head: Any = {
             "id": f"chatcmpl-{uuid.uuid4()}",
             "created": int(time.time()),
@@ -79,21 +91,24 @@ class ChatCompletionJob(Job):
             finally:
                 reader.close()
             message = reader.message
+            if self.texts.shape is not None:
+                add_parsed(message, self.texts.shape, choice.request.finish_reason)
             choices.append(
                 {
                     "index": choice.index,
                     "message": _as_legacy(message) if self._legacy else message,
                     "logprobs": self._logprobs(run, records),
                     "finish_reason": self._reason(choice, message),
+                    **run.traced(records),
                 }
             )
         whole = {**self._head, "object": "chat.completion", "choices": choices, "usage": run.usage}
-        return cast("CreateChatCompletionResponse", whole)
+        whole |= self._first
+        return cast("CreateChatCompletionResponse", self._timed(whole, is_last=True))
 
-    def chunks(self) -> Iterator[CreateChatCompletionStreamResponse]:
+    def chunks(self) -> ChunkStream[CreateChatCompletionStreamResponse]:
         """Yield the replies in OpenAI's shape as they come."""
-        chunks = self.polled_chunks(patient=True)
-        return cast("Iterator[CreateChatCompletionStreamResponse]", chunks)
+        return ChunkStream(cast("Any", self.polled_chunks(patient=True)), self.texts)
 
     def polled_chunks(
         self, *, patient: bool = False
@@ -104,28 +119,39 @@ class ChatCompletionJob(Job):
         readers = {choice.index: ReplyReader(self._conversation.parser()) for choice in run.choices}
         try:
             for choice in run.choices:
-                yield self._chunk(choice, {"role": "assistant", "content": ""})
+                chunk = self._chunk(choice, {"role": "assistant", "content": ""})
+                if choice.index == 0:
+                    chunk.update(self._first)
+                yield chunk
             for part in parts:
                 if part is None:
                     yield None
                     continue
+                if isinstance(part, Progress):
+                    chunk = self._chunk(part.choice, {})
+                    chunk["prompt_progress"] = part.told
+                    yield chunk
+                    continue
                 choice, text, records = part
                 reader, logprobs = readers[choice.index], self._logprobs(run, records)
+                trace: Mapping[str, Any] = run.traced(records)
                 if choice.reported:
                     deltas = reader.finish(partial=choice.request.finish_reason != "stop")
                 else:
                     deltas = reader.add(text)
                 for delta in deltas:
-                    yield self._chunk(choice, _as_legacy_delta(delta, self._legacy), logprobs)
-                    logprobs = None
-                if logprobs is not None and logprobs["content"]:
-                    yield self._chunk(choice, {"content": ""}, logprobs)
+                    told = _as_legacy_delta(delta, self._legacy)
+                    yield self._chunk(choice, told, logprobs, trace=trace)
+                    logprobs, trace = None, {}
+                if (logprobs is not None and logprobs["content"]) or any(trace.values()):
+                    yield self._chunk(choice, {"content": ""}, logprobs, trace=trace)
                 if choice.reported:
                     reason = self._reason(choice, reader.message)
                     yield self._chunk(choice, {}, finish_reason=reason)
             if self._include_usage:
                 last = {**self._head, "object": "chat.completion.chunk", "choices": []}
-                yield cast("CreateChatCompletionStreamResponse", {**last, "usage": run.usage})
+                last = self._timed({**last, "usage": run.usage}, is_last=True)
+                yield cast("CreateChatCompletionStreamResponse", last)
         finally:
             parts.close()
             for reader in readers.values():
@@ -150,15 +176,31 @@ class ChatCompletionJob(Job):
         delta: Mapping[str, Any],
         logprobs: Any = None,
         finish_reason: str | None = None,
+        *,
+        trace: Mapping[str, Any] = MappingProxyType({}),
     ) -> CreateChatCompletionStreamResponse:
         part = {
             "index": choice.index,
             "delta": delta,
             "logprobs": logprobs,
             "finish_reason": finish_reason,
+            **trace,
         }
         chunk = {**self._head, "object": "chat.completion.chunk", "choices": [part]}
+        chunk = self._timed(chunk, is_last=self._ends_with(finish_reason))
         return cast("CreateChatCompletionStreamResponse", chunk)
+
+
+def add_parsed(message: dict[str, Any], shape: Shape, finish_reason: str | None) -> None:
+    """Add to a message the object that its content stands for; calls stand for none.
+
+    Raises:
+        ReplyValidationError: The content stands for no such object.
+    """
+    has_calls = message.get("tool_calls") or message.get("function_call")
+    is_cut_off = finish_reason == "length"
+    content = message.get("content") or ""
+    message["parsed"] = None if has_calls else shape.parse(content, is_cut_off=is_cut_off)
 
 
 def _as_legacy(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,16 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any, Protocol, cast
 
+from ..constraints.after_thoughts import AfterThoughts
 from ..constraints.constraint import Constraint, is_guided, json_schema
 from ..constraints.gbnf import LlamaGrammar
 from ..constraints.json_schema.converter import check_json_schema
 from ..constraints.spelling import spelled
-from ..errors import ChatTemplateError
+from ..errors import ChatTemplateError, InvalidArgumentError
 from ..generation.params import GenerationParams
+from ..generation.thinking import ThinkingLimit
 from ..handles import ChatTemplates, ReplyParser, Vocab
-from ..text import Triggers
+from ..text import ThoughtTags, Triggers
 from .messages import ANY_VALUE, ROLES, ReplyForm, text_of
 from .reply import Parser, PlainText
 from .required_tool_call import Thoughts, calls_only, has_calls, one_call
@@ -127,23 +129,53 @@ class LoadedTemplate:
         return bool(self.templates.describe()["caps"]["supports_tools"])
 
     @cached_property
+    def knows_efforts(self) -> bool:
+        """Whether it tells the model how much effort to take in thinking."""
+        return bool(self.templates.describe()["caps"]["supports_reasoning_effort"])
+
+    @cached_property
     def roles(self) -> frozenset[str]:
         """OpenAI's roles, and those that the template compares roles with."""
         named = r"""role['"]?\]?\s*(?:==|!=|in)\s*[\[(]?['"](\w+)['"]"""
         return frozenset((*ROLES, *re.findall(named, self.source)))
 
 
-def _is_whole_reply(grammar: str) -> bool:
-    """Whether a grammar of the engine for a schema has nothing but the JSON in it."""
-    rules = dict(line.split(" ::= ", 1) for line in grammar.splitlines() if " ::= " in line)
-    names = set(_RULE_NAME.findall(_LITERAL.sub("", rules.get("root", "?"))))
-    return names == {"space", "response-format"} and (
-        rules["response-format"] == "response-format-schema"
+def _is_whole_reply(rendered: Mapping[str, Any]) -> bool:
+    """Whether the engine's grammar for a schema has nothing but the JSON in it, and thoughts."""
+    rules = dict(
+        line.split(" ::= ", 1) for line in rendered["grammar"].splitlines() if " ::= " in line
+    )
+    root, reply = rules.get("root", "?"), rules.get("response-format", "")
+    names = set(_RULE_NAME.findall(_LITERAL.sub("", root)))
+    known = {
+        rendered["thinking_start_tag"], *rendered["thinking_end_tags"], *_FENCES, "\n",
+        rendered["generation_prompt"],
+    }  # fmt: skip
+    literals = {json.loads(each) for each in _LITERAL.findall(root)}
+    begins = any(rendered["generation_prompt"].startswith(each) for each in literals - known)
+    return (
+        all(map(_PASSED_RULE.fullmatch, names))
+        and len(literals - known) <= begins
+        and (not literals & {*_FENCES} or _UNFENCED in root)
+        and not _LITERAL.search(reply)
+        and bool(reply or "response-format-schema" in names)
     )
 
 
 _LITERAL = re.compile(r'"(?:[^"\\]|\\.)*"')
-_RULE_NAME = re.compile(r"[\w?-]+")
+_RULE_NAME = re.compile(r"[\w?-]*[\w-]")
+_PASSED_RULE = re.compile(r"space|response-format(-schema)?|(until|ac)-\d+")
+_FENCES = ("```json", "```")
+_UNFENCED = "| space response-format space)"
+
+
+def _thought_tags(rendered: Mapping[str, Any]) -> ThoughtTags | None:
+    start, ends = rendered["thinking_start_tag"], rendered["thinking_end_tags"]
+    if not start or not ends:
+        return None
+    delimiters = rendered["message_delimiters"]
+    starts = [each["delimiter"] for each in delimiters if each["role"] == "assistant"]
+    return ThoughtTags(start, ends, rendered["generation_prompt"], next(iter(starts), ""))
 
 
 class TemplateConversation:
@@ -170,6 +202,7 @@ class TemplateConversation:
         options: Mapping[str, Any],
         special_texts: SpecialTexts | None = None,
     ) -> None:
+        self._template = template
         self._own_grammar: LlamaGrammar | str | Constraint | None = form.grammar
         given = {
             **options,
@@ -183,16 +216,21 @@ class TemplateConversation:
         given = {name: value for name, value in given.items() if value is not None}
         rendered = template.apply(messages, given)
         if form.schema is not None:
-            if is_guided() and _is_whole_reply(rendered["grammar"]):
+            if is_guided() and _is_whole_reply(rendered):
                 self._own_grammar = json_schema(form.schema, strict=form.strict)
                 rendered["grammar"] = ""
+                if (thoughts := _thought_tags(rendered)) is not None:
+                    self._own_grammar = AfterThoughts(
+                        self._own_grammar, thoughts,
+                        may_think=bool(given.get("enable_thinking", True)),
+                    )  # fmt: skip
             else:
                 given["json_schema"] = check_json_schema(form.schema, allow_unsupported=True)
                 rendered = template.apply(messages, given)
         self._rendered = rendered
         self._is_plain = template.is_unreadable
         prompt: str = rendered["prompt"]
-        if form.schema is not None and not rendered["grammar"]:
+        if form.schema is not None and not rendered["grammar"] and self._own_grammar is None:
             self._own_grammar = json_schema(form.schema, strict=form.strict)
         reads_alike = template.for_reading is template.templates or template.is_unreadable
         if form.tools and not reads_alike:
@@ -210,10 +248,12 @@ class TemplateConversation:
         starts = [vocab.bos] if vocab.add_bos and vocab.bos >= 0 and ids[:1] != [vocab.bos] else []
         self.prompt: Sequence[int] = starts + ids
         self._grammar: str = rendered["grammar"]
+        self._admits_no_thought = False
         if not form.parallel:
             self._grammar = one_call(self._grammar)
         if form.tool_choice == "required":
             self._grammar = self._calls_only(bool(given.get("enable_thinking", True)))
+        self._thoughts = _thought_tags(rendered)
         # The grammars that the engine makes begin with the reply's beginning.
         self._begun = spelled(vocab, self._rendered["generation_prompt"])
         self._preserved = frozenset(
@@ -227,6 +267,11 @@ class TemplateConversation:
         """The part of the prompt that begins the reply."""
         return str(self._rendered["generation_prompt"])
 
+    @property
+    def thinking_start_tag(self) -> str:
+        """What a thought begins with; nothing where the template knows of none."""
+        return str(self._rendered["thinking_start_tag"])
+
     def _calls_only(self, thinks: bool) -> str:
         rendered = self._rendered
         _, tag, begun = rendered["generation_prompt"].rpartition(
@@ -235,8 +280,22 @@ class TemplateConversation:
         thoughts: Thoughts = "wanted" if thinks or tag else "unwanted"
         if not thinks and tag and begun.strip() in ("", *rendered["thinking_end_tags"]):
             thoughts = "begun"
+        self._admits_no_thought = thoughts == "begun"
         grammar = calls_only(self._grammar, self._rendered["parser"], thoughts)
         return self._grammar if grammar is None else grammar
+
+    def _limit(self, limit: ThinkingLimit) -> ThinkingLimit:
+        """How much may be thought under the grammar that there is."""
+        if not isinstance(self._own_grammar, AfterThoughts | None):
+            return ThinkingLimit()  # it says by itself whether there are thoughts
+        ends = () if self._thoughts is None else self._thoughts.ends
+        if any(end in (limit.end_message or "") for end in ends):
+            raise InvalidArgumentError(
+                f"thinking_end_message={limit.end_message!r} has what ends a thought, which is "
+                "added to it: leave that out"
+            )
+        limit = limit.without_effort(is_told=self._template.knows_efforts)
+        return replace(limit, end_message=None) if self._admits_no_thought else limit
 
     def options(self, options: GenerationParams) -> GenerationParams:
         """Add the template's stops, grammar and special tokens to a request's options."""
@@ -244,6 +303,8 @@ class TemplateConversation:
             options.with_stops(self._rendered["additional_stops"]),
             preserved=self._preserved,
             grammar=self._own_grammar,
+            thoughts=self._thoughts,
+            thinking=self._limit(options.thinking),
         )
         if not self._grammar:
             return changed

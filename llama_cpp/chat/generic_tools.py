@@ -104,6 +104,7 @@ def generic_reply(
     form: ReplyForm,
     options: Mapping[str, Any],
     *,
+    thinks: bool = False,
     begins_with_a_thought: bool = False,
 ) -> TemplateConversation:
     """Make what has the grammar and the parser of such calls; its prompt is nothing to continue.
@@ -112,14 +113,16 @@ def generic_reply(
         vocab: The model's vocabulary.
         form: What the reply has to look like.
         options: Further ones of ``ChatTemplates.apply``.
+        thinks: Whether the model's own template knows of thoughts in ``<think>``.
         begins_with_a_thought: Whether the prompt has ``<think>`` at its end.
     """
     generic = _generic_template()
     question = [{"role": "user", "content": ""}]
     kwargs = {"begins_with_a_thought": begins_with_a_thought}
-    return TemplateConversation(
-        generic, vocab, question, form, {**options, "chat_template_kwargs": kwargs}
-    )
+    options = {**options, "chat_template_kwargs": kwargs}
+    if not thinks and not begins_with_a_thought:
+        options["enable_thinking"] = False
+    return TemplateConversation(generic, vocab, question, form, options)
 
 
 @cache
@@ -156,7 +159,10 @@ class ToolsInText:
             options, special_texts,
         )  # fmt: skip
         begins = self._told.generation_prompt.rstrip().endswith("<think>")
-        self._reply = generic_reply(vocab, form, options, begins_with_a_thought=begins)
+        thinks = self._told.thinking_start_tag == "<think>"
+        self._reply = generic_reply(
+            vocab, form, options, thinks=thinks, begins_with_a_thought=begins
+        )
         self.prompt = self._told.prompt
 
     def options(self, options: GenerationParams) -> GenerationParams:

@@ -10,8 +10,11 @@ from ..constraints.constraint import Constraint, constraint_of
 from ..constraints.gbnf import LlamaGrammar
 from ..errors import InvalidArgumentError
 from ..generation.params import GenerationParams, includes_usage, sampling_of
+from ..generation.service import ServiceParams
+from ..generation.thinking import ThinkingLimit
 from ..sampling.options import check_names
 from ..sampling.params import SamplingParams
+from ..structured.shape import Shape
 from .messages import ReplyForm, reply_form
 from .options import ChatOptions, ToolChoice, Tools
 
@@ -36,6 +39,7 @@ class ChatParams:
         sampling: How tokens are chosen.
         generation: What the replies have to be.
         include_usage: Whether a last chunk without choices tells the usage.
+        shape: What the replies mean, where ``response_format`` is a type or a JSON schema.
     """
 
     sampling: SamplingParams = field(
@@ -58,12 +62,21 @@ class ChatParams:
     continue_final_message: bool | Literal["content", "reasoning_content"] | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     parse_special: bool = False
+    thinking_budget: int | None = None
+    thinking_end_message: str | None = None
+    reasoning_effort: str | None = None
+    thinking: ThinkingLimit = field(init=False)
+    shape: Shape | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.chat_template_kwargs, Mapping):
             raise InvalidArgumentError(
                 f"chat_template_kwargs={self.chat_template_kwargs!r} must be a dict"
             )
+        limit = ThinkingLimit(
+            self.thinking_budget, self.thinking_end_message, self.reasoning_effort
+        )
+        object.__setattr__(self, "thinking", limit)
         for name, allowed in _ALLOWED.items():
             if getattr(self, name) not in allowed:
                 raise InvalidArgumentError(
@@ -84,6 +97,8 @@ class ChatParams:
         check_names(options, ChatOptions.__annotations__)
         options = {"temperature": TEMPERATURE, **options}
         n_tokens = options.get("max_completion_tokens")
+        response_format = options.get("response_format")
+        shape = Shape.of_response_format(response_format)
         return cls(
             sampling_of(options),
             GenerationParams(
@@ -92,12 +107,14 @@ class ChatParams:
                 (options.get("top_logprobs") or 0) if options.get("logprobs") else None,
                 n=options.get("n", 1),
                 logits_processor=options.get("logits_processor"),
+                service=ServiceParams.of(options),
+                sampling_trace=options.get("sampling_trace", False),
             ),
             functions=options.get("functions"),
             function_call=options.get("function_call"),
             tools=options.get("tools"),
             tool_choice=options.get("tool_choice"),
-            response_format=options.get("response_format"),
+            response_format=response_format if shape is None else shape.response_format,
             grammar=constraint_of(
                 grammar=options.get("grammar"),
                 regex=options.get("regex"),
@@ -114,6 +131,10 @@ class ChatParams:
             continue_final_message=options.get("continue_final_message"),
             chat_template_kwargs=options.get("chat_template_kwargs") or {},
             parse_special=options.get("parse_special", False),
+            thinking_budget=options.get("thinking_budget"),
+            thinking_end_message=options.get("thinking_end_message"),
+            reasoning_effort=options.get("reasoning_effort"),
+            shape=shape,
         )
 
     @property
@@ -142,11 +163,15 @@ class ChatParams:
     def template_options(self, *, thinks_by_default: bool) -> dict[str, Any]:
         """What goes to the template; whether to think is left to it where nobody says so."""
         thinks = self.enable_thinking
-        if thinks is None and "enable_thinking" not in self.chat_template_kwargs:
-            thinks = thinks_by_default
+        variables = dict(self.chat_template_kwargs)
+        if thinks is None and "enable_thinking" not in variables:
+            wanted = thinks_by_default or self.reasoning_effort is not None
+            thinks = wanted and not self.thinking.is_none
+        if self.reasoning_effort not in (None, "none"):
+            variables.setdefault("reasoning_effort", self.reasoning_effort)
         return {
             "enable_thinking": thinks,
             "reasoning_format": self.reasoning_format,
             "continue_final_message": self.continue_final_message,
-            "chat_template_kwargs": self.chat_template_kwargs or None,
+            "chat_template_kwargs": variables or None,
         }

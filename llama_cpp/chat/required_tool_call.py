@@ -61,11 +61,16 @@ def one_call(grammar: str) -> str:
 
 def has_calls(parser: Mapping[str, Any]) -> bool:
     """Whether a parser, in the engine's JSON form, knows of calls."""
-    waiting, seen = [parser["root"]], set()
+    return _has_tag(parser, parser["root"], "tool")
+
+
+def _has_tag(parser: Mapping[str, Any], number: int, beginning: str) -> bool:
+    """Whether a node, or one below it, has a tag that begins so."""
+    waiting, seen = [number], set()
     while waiting:
         number = waiting.pop()
         node = parser["parsers"][number]
-        if node.get("tag", "").startswith("tool"):
+        if node.get("tag", "").startswith(beginning):
             return True
         if number not in seen:
             seen.add(number)
@@ -110,6 +115,11 @@ class _Root:
             )
         return self._checked[number]
 
+    def _is_text(self, number: int) -> bool:
+        """Whether a node is content up to something."""
+        node = self._nodes[number]
+        return bool(node.get("tag") == "content" and self._nodes[node["child"]]["type"] == "until")
+
     def _is_avoidable(self, number: int) -> bool:
         """Whether there is a way through a node without what is unwanted."""
         node = self._nodes[number]
@@ -119,7 +129,11 @@ class _Root:
             return False
         if node["type"] == "repetition" and node["min_count"] == 0:
             return True
-        ways = map(self._is_avoidable, _children(self._parser, node))
+        children = _children(self._parser, node)
+        if node["type"] == "sequence" and _has_tag(self._parser, number, "reasoning"):
+            # Text up to a call may be none; without this way a thought could not end (DeepSeek V4).
+            children = [each for each in children if not self._is_text(each)]
+        ways = map(self._is_avoidable, children)
         return any(ways) if node["type"] == "choice" else all(ways)
 
     def _rule(self, number: int) -> str:

@@ -58,21 +58,17 @@ def json_schema(schema: Mapping[str, Any] | str | bool, *, strict: bool = False)
         GrammarError: It is no JSON schema, is too large, or cannot be enforced.
     """
     text = schema if isinstance(schema, str) else _as_json(schema)
-    return _json_schema(text, strict, is_guided())
-
-
-@functools.lru_cache(maxsize=64)
-def _json_schema(text: str, strict: bool, guided: bool) -> Constraint:
-    if not guided:
+    if not is_guided():
         return _Gbnf(LlamaGrammar.from_json_schema(text, allow_unsupported=not strict))
     return guidance.json_schema(text, strict=strict)
 
 
 def regex(pattern: str) -> Constraint:
-    """Have a text match a regular expression from its first character to its last.
+    r"""Have a text match a regular expression from its first character to its last.
 
     Args:
-        pattern: In the syntax of Rust's ``regex``: no look-around, no back-references.
+        pattern: In the syntax of Rust's ``regex``: no look-around, no back-references; ``\d`` is
+            0 to 9.
 
     Raises:
         GrammarError: It does not parse, or is too complex.
@@ -169,7 +165,7 @@ def is_guided() -> bool:
         return True
     _log.warning(
         "llguidance is not installed: JSON schemas become GBNF grammars, which are slower and "
-        'know fewer keywords (pip install "llama-cpp-python[structured]")'
+        "know fewer keywords (pip install llguidance)"
     )
     return False
 
@@ -177,5 +173,5 @@ def is_guided() -> bool:
 def _need_guidance(name: str) -> None:
     if not guidance.is_installed():
         raise InvalidArgumentError(
-            f'{name} needs llguidance: pip install "llama-cpp-python[structured]"'
+            f"the llguidance package is needed for {name}: pip install llguidance"
         )

@@ -8,6 +8,7 @@ from ..errors import GrammarError
 from ..handles import Model, Sampler, samplers
 from ..handles.matcher import Matcher
 from ..text import TriggerFinder, Triggers, Utf8Decoder
+from . import regular
 from .constraint import Constraint
 from .gbnf import LlamaGrammar
 from .spelling import spelled
@@ -27,7 +28,13 @@ def begun(
         GrammarError: It does not compile, or does not allow the prefix.
     """
     if isinstance(constraint, LlamaGrammar | str):
-        return grammar_sampler(model, constraint, prefix)
+        rules, root = _rules_of(constraint)
+        # Special tokens say their texts in grammars of the engine, and nothing in expressions.
+        names_special = any(text in rules for text in model.vocab.special_texts)
+        expression = None if prefix or names_special else regular.guided(rules, root)
+        if expression is None:
+            return grammar_sampler(model, constraint, prefix)
+        constraint = expression
     matcher = constraint.begin(model)
     for token in prefix:
         if matcher.accept(token) is False:
@@ -48,8 +55,7 @@ def grammar_sampler(
     Raises:
         GrammarError: The rules do not parse, or do not derive the prefix.
     """
-    text, root = (grammar, "root") if isinstance(grammar, str) else (grammar.rules, grammar.root)
-    sampler = samplers.grammar(model.vocab, text, root)
+    sampler = samplers.grammar(model.vocab, *_rules_of(grammar))
     try:
         for token in prefix:
             sampler.accept(token)
@@ -57,6 +63,10 @@ def grammar_sampler(
         sampler.close()
         raise
     return sampler
+
+
+def _rules_of(grammar: LlamaGrammar | str) -> tuple[str, str]:
+    return (grammar, "root") if isinstance(grammar, str) else (grammar.rules, grammar.root)
 
 
 class LazyGrammar:
@@ -79,14 +89,16 @@ class LazyGrammar:
         self._finder = TriggerFinder(triggers)
         self._decoder = Utf8Decoder()
 
-    def after(self, token: int) -> Sampler | Matcher | None:
-        """Take a token; return the grammar when it begins to count.
+    def after(self, token: int | str) -> Sampler | Matcher | None:
+        """Take a token, or what of it counts; return the grammar when it begins to count.
 
         Raises:
             GrammarError: The rules do not parse.
         """
         vocab = self._model.vocab
-        found = self._finder.feed(self._decoder.feed(vocab.token_to_piece(token, special=True)))
+        if not isinstance(token, str):
+            token = self._decoder.feed(vocab.token_to_piece(token, special=True))
+        found = self._finder.feed(token)
         if found is None:
             return None
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("llama_cpp")
 
 _ROW_ITEMS_MAX = 50_000  # an object takes four for each optional property
+_ASCII_CLASSES = "d"
+_WORTH_SPELLING = 3
 _MESSAGE_MAX = 500
 
 
@@ -28,6 +31,7 @@ def is_installed() -> bool:
     return all(find_spec(name) is not None for name in ("llguidance", "jsonschema"))
 
 
+@functools.lru_cache(maxsize=64)
 def json_schema(schema: str, *, strict: bool = False) -> GuidedText:
     """JSON that a schema allows; see ``constraint.json_schema``."""
     from .json_schema.enforceable import enforceable
@@ -42,11 +46,12 @@ def json_schema(schema: str, *, strict: bool = False) -> GuidedText:
 
 def regex(pattern: str) -> GuidedText:
     """What a regular expression matches as a whole."""
-    from llguidance import LLMatcher
+    from llguidance import regex_to_lark
 
-    return GuidedText(LLMatcher.grammar_from_regex(pattern))
+    return lark(f"start: /{regex_to_lark(pattern, _ASCII_CLASSES)}/")
 
 
+@functools.lru_cache(maxsize=64)
 def lark(grammar: str) -> GuidedText:
     """What a grammar in Lark's syntax derives."""
     from llguidance import LLMatcher
@@ -125,21 +130,15 @@ class GuidanceMatcher:
 
     def forced(self) -> Sequence[int]:
         """The tokens that have to follow."""
+        # A byte or two seldom make a token: what comes next may be in it.
+        if len(self._matcher.compute_ff_bytes()) < _WORTH_SPELLING:
+            return ()
         return self._matcher.compute_ff_tokens()
-
-    def roll_back(self, n_tokens: int) -> None:
-        """Forget the last tokens."""
-        self._matcher.rollback(n_tokens)
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing can follow but the end."""
         return self._matcher.is_stopped()
-
-    @property
-    def may_end(self) -> bool:
-        """Whether the text may end here."""
-        return self._matcher.is_accepting()
 
 
 class _TokenizerSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..handles import Vocab
 
 
-def spelled(vocab: Vocab, text: str) -> list[int]:
+def spelled(vocab: Vocab, text: str, *, parse_special: bool = True) -> list[int]:
     """Return tokens that spell a text as it is.
 
     Some tokenizers put a space in front of it, and after special tokens; a grammar would not know
@@ -14,10 +14,11 @@ def spelled(vocab: Vocab, text: str) -> list[int]:
     Args:
         vocab: The vocabulary.
         text: The text.
+        parse_special: Whether the texts of special tokens become these.
     """
     tokens: list[int] = []
     rest = text.encode()
-    for token in vocab.tokenize(text, add_special=False, parse_special=True):
+    for token in vocab.tokenize(text, add_special=False, parse_special=parse_special):
         piece = vocab.token_to_piece(token, special=True)
         if rest.startswith(piece):
             tokens.append(token)

@@ -118,8 +118,9 @@ class Embedder:
             )
         return ContextWindowError(
             f"a text of {count} tokens is too long to embed, at most {self.limit} go: {way_out}, "
-            "or cut it with truncate=True"
-        )
+            "or cut it with truncate=True",
+            n_tokens=count, n_ctx=self.limit,
+        )  # fmt: skip
 
     def _in_parts(self, prompt: Sequence[int]) -> npt.NDArray[np.float32]:
         """Embed a text that is longer than a micro-batch: the engine pools each by itself."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import get_ident
@@ -13,23 +12,25 @@ from ..errors import (
     ContextWindowError,
     DecodeAbortedError,
     ForkError,
+    InvalidArgumentError,
     LlamaError,
     NoKVSlotError,
 )
 from ..handles import Batch, Context
 from .adapter_spans import AdapterSet, adapters_at, spans_of
 from .adapters import Adapters
+from .admission import Admission
 from .finishing import Finisher
-from .media import without_cut
 from .media_evaluator import MediaEvaluator
 from .postprocess import Postprocessor
 from .request import Call, Request
 from .restored_state import RestoredStates
 from .scheduler import Chunk, plan, rooms_for_drafts, youngest
 from .sequences import Sequences
-from .slots import Slot, place
+from .slots import Slot
 from .speculative.drafter import Drafter
 from .step_lock import StepLock, closed, in_use
+from .waiting import WaitingRequests
 
 
 class Engine:
@@ -61,7 +62,8 @@ class Engine:
         self.adapters = Adapters(context, adapters or ())
         self.n_ctx = context.n_ctx_seq
         self._context = context
-        self._finisher = Finisher()
+        self._waiting = WaitingRequests()
+        self._finisher = Finisher(self.slots, self._waiting)
         self._postprocessor = Postprocessor(
             context, self.sequences, self._finisher, end_tokens,
             shifts=context_shift and self.sequences.can_shift,
@@ -72,10 +74,11 @@ class Engine:
         self._n_outputs = context.params.n_outputs_max or context.n_batch
         self._batch = Batch(self._budget)
         self._media_evaluator = MediaEvaluator(context, self.sequences)
-        self._waiting: deque[Request] = deque()
+        self._admission = Admission(
+            self.slots, self._waiting, self.sequences, self.restored, self._finisher,
+            self._media_evaluator,
+        )  # fmt: skip
         self._step_lock = StepLock()
-        self._tickets: list[tuple[int, int]] = []
-        """Which slots are wanted for work by hand, and since when: later requests wait."""
         self._works_by_hand = self._needs_repair = False
         self.after_step: Callable[[], None] = _nothing
         """Is called after each step, by the thread that steps."""
@@ -88,6 +91,7 @@ class Engine:
 
         Raises:
             ContextWindowError: A prompt does not fit into the context.
+            InvalidArgumentError: It is to be shifted, and cannot be.
             ClosedError: The engine is closed.
         """
         self._check_usable()
@@ -96,7 +100,13 @@ class Engine:
             if self.n_ctx - n_cells < (1 if request.max_tokens else 0):
                 raise ContextWindowError(
                     f"Requested tokens ({n_cells}) exceed context window of {self.n_ctx}: "
-                    "shorten the prompt, or create the model with a larger n_ctx"
+                    "shorten the prompt, or create the model with a larger n_ctx",
+                    n_tokens=n_cells, n_ctx=self.n_ctx,
+                )  # fmt: skip
+            if request.terms.shifts and (request.media or not self.sequences.can_shift):
+                raise InvalidArgumentError(
+                    'overflow="shift" does not go here: neither the memories of recurrent models '
+                    'nor images and sounds can be shifted; give overflow="error" or "trim"'
                 )
             if request.spans is None:
                 request.spans = spans_of(request.tokens, self.adapters.default)
@@ -105,7 +115,7 @@ class Engine:
             for request in requests:
                 request.number, request.call = self._finisher.number(), call
                 request.submit_time = time.monotonic()
-            self._waiting.extend(requests)
+            self._waiting.add(requests)
         return call
 
     def wait(self, call: Call, *, until_finished: bool = False) -> None:
@@ -155,7 +165,7 @@ class Engine:
             request.cancelled = True
         with self._step_lock.lock:
             if self._step_lock.is_free:
-                self._drop_cancelled()
+                self._finisher.drop_cancelled()
             elif not self._works_by_hand and all(
                 slot.request is None or slot.request.cancelled for slot in self.slots
             ):
@@ -174,7 +184,7 @@ class Engine:
         """
         self._check_usable()
         tickets = () if slot is None else ((slot.id, self._finisher.number()),)
-        self._tickets += tickets
+        self._admission.tickets += tickets
         try:
             self._take_step_lock(slot)
             try:
@@ -188,7 +198,7 @@ class Engine:
                 self._step_lock.leave(after_work_by_hand=True)
         finally:
             for ticket in tickets:
-                self._tickets.remove(ticket)
+                self._admission.tickets.remove(ticket)
 
     def _take_step_lock(self, slot: Slot | None) -> None:
         idle = Call(())
@@ -236,9 +246,10 @@ class Engine:
             raise closed()
         if self._needs_repair:
             self.repair()
-        self._drop_cancelled()
-        if self._waiting:
-            self._admit()
+        self._finisher.drop_cancelled()
+        self._finisher.end_overdue()
+        if len(self._waiting):
+            self._admission.admit()
         shown = bool(self._media_evaluator.slots) and self._show()
         slots = self.adapters.turn(self.slots)
         if self._drafter is not None:
@@ -288,37 +299,6 @@ class Engine:
             return True
         return False
 
-    def _admit(self) -> None:
-        # Who was preempted would be so again, as long as nobody else is done.
-        if self._finisher.is_full and any(slot.request for slot in self.slots):
-            return
-        while self._waiting:
-            request = self._waiting[0]
-            wanted = [number for number, since in self._tickets if since < request.number]
-            free = [slot for slot in self.slots if slot.id not in wanted]
-            assert request.spans is not None
-            placement = place(
-                free, request.reusable, request.spans, patient=request.prompt_logprobs
-            )
-            if placement is None:
-                return
-            self._waiting.popleft()
-            slot, source, n_shared = self.restored.place(request, placement)
-            if request.media:
-                n_shared = without_cut(request.media, n_shared)
-                self._media_evaluator.add(slot)
-            if slot is not source:
-                self.sequences.copy(source, slot, n_shared)
-            else:
-                self.sequences.cut(slot, n_shared)
-            if not request.n_generated:
-                request.n_reused = slot.n_cached
-            request.admit_time = request.admit_time or time.monotonic()
-            slot.tokens, slot.spans = request.tokens, request.spans
-            slot.request = request
-            if not request.max_tokens and not request.prompt_logprobs:
-                self._finisher.finish(slot, "length")
-
     def _draft(self, drafter: Drafter, slots: Sequence[Slot]) -> None:
         share = min(self._budget, self._n_outputs) // len(self.slots) - 1
         most = min(share, self.sequences.drafts_max)
@@ -349,17 +329,6 @@ class Engine:
         if self._drafter is not None:
             self._drafter.follow(chunks, tokens, positions, seq_ids)
 
-    def _drop_cancelled(self) -> None:
-        for slot in self.slots:
-            if slot.request is not None and slot.request.cancelled:
-                self._finisher.fail(slot, None)
-        # A copy: other threads submit meanwhile.
-        for request in tuple(self._waiting) if self._waiting else ():
-            if request.cancelled:
-                self._waiting.remove(request)
-                request.sampler.close()
-                self._finisher.end(request, None)
-
     # What to do when a decode does not end as planned.
 
     def _make_room(self, chunks: Sequence[Chunk], error: NoKVSlotError) -> None:
@@ -370,12 +339,8 @@ class Engine:
             self.sequences.clear(min(idle, key=lambda slot: slot.last_used))
         elif len(chunks) > 1:
             slot = youngest(chunks)
-            request = slot.request
-            assert request is not None
-            slot.request = None
-            slot.tokens, slot.drafts = [], []
             self.sequences.clear(slot)
-            self._waiting.appendleft(request)
+            self._admission.preempt(slot)
             self._finisher.is_full = True
         else:
             self._finisher.fail(chunks[0].slot, error)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 
 from .request import FinishReason, Request
 from .slots import Slot
+from .waiting import WaitingRequests
 
 
 class Finisher:
-    """EndTokens requests, and numbers them and the use of slots in their order."""
+    """Ends requests, and numbers them and the use of slots in their order.
 
-    def __init__(self) -> None:
+    Args:
+        slots: All of them.
+        waiting: Requests that have none.
+    """
+
+    def __init__(self, slots: Sequence[Slot], waiting: WaitingRequests) -> None:
+        self._slots = slots
+        self._waiting = waiting
         self._numbers = itertools.count(1)
         self.is_full = False
         """Whether somebody was preempted, and nobody has finished since."""
@@ -31,6 +40,33 @@ class Finisher:
         request.consumer.finish()
         request.finished = True
         request.call.n_running -= 1
+
+    def drop_cancelled(self) -> None:
+        """End what nobody waits for any more."""
+        for slot in self._slots:
+            if slot.request is not None and slot.request.cancelled:
+                self.fail(slot, None)
+        for request in self._waiting if len(self._waiting) else ():
+            if request.cancelled:
+                self._leave_queue(request)
+                self.end(request, None)
+
+    def end_overdue(self) -> None:
+        """End what is out of time, with what it has."""
+        now = time.monotonic()
+        for slot in self._slots:
+            if slot.request is not None and slot.request.is_overdue(now):
+                self.finish(slot, "timeout")
+        for request in self._waiting if len(self._waiting) else ():
+            if request.is_overdue(now):
+                self._leave_queue(request)
+                request.finish_reason = "timeout"
+                request.consumer.finish()
+                self.end(request, None)
+
+    def _leave_queue(self, request: Request) -> None:
+        self._waiting.remove(request)
+        request.sampler.close()
 
     def fail(self, slot: Slot, error: BaseException | None) -> None:
         """End the request of a slot, if there is one, by an error; None: it was cancelled."""

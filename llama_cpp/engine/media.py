@@ -84,3 +84,9 @@ def media_at(media: Sequence[PlacedMedia], position: int) -> PlacedMedia | None:
 def without_cut(media: Sequence[PlacedMedia], count: int) -> int:
     """Return how many of the first ``count`` positions come before a medium that they cut."""
     return next((each.start for each in media if each.start < count < each.end), count)
+
+
+def n_cells(prompt: Sequence[int]) -> int:
+    """How many cells of the memory a prompt takes: an image may take more than it has positions."""
+    media = prompt.media if isinstance(prompt, MediaPrompt) else ()
+    return len(prompt) + sum(each.media.n_tokens - each.media.n_pos for each in media)

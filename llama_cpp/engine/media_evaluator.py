@@ -48,6 +48,8 @@ class MediaEvaluator:
         placed = self._next(slot)
         placed.media.decode(self._context, placed.start, slot.id)
         slot.n_cached = placed.end
+        if slot.request is not None:
+            slot.request.reach(slot.n_cached)
         self._sequences.remember_end(slot)
         if self._sequences.needs_checkpoints and len(slot.tokens) - slot.n_cached == 1:
             self._sequences.save(slot)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import LlamaError
 from ..handles import Context
-from ..handles.token_sampler import RowSampler, TokenSampler
+from ..handles.logit_rows import logit_rows
+from ..handles.token_sampler import RowSampler
+from ..handles.traced_sampling import sample_traced
+from ..sampling.batch_hooks import has_batch, process_rows
 from .finishing import Finisher
 from .request import Logprobs, Request
 from .scheduler import Chunk
 from .sequences import Sequences
 from .slots import Slot
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Postprocessor:
@@ -48,6 +56,7 @@ class Postprocessor:
     def commit(self, chunks: Sequence[Chunk]) -> None:
         """Hand out what a batch gave that was decoded."""
         chosen = self._choose_plain(chunks) if len(chunks) > 1 else {}
+        processed = self._process_together(chunks) if len(chunks) > 1 else {}
         index = 0
         for slot, count, outputs in chunks:
             request = slot.request
@@ -56,6 +65,8 @@ class Postprocessor:
             index += count
             n_drafts = len(slot.drafts)
             slot.n_cached += count - n_drafts
+            if not request.n_generated:
+                request.reach(slot.n_cached)
             try:
                 if request.prompt_logprobs and not request.n_measured:
                     # Nothing comes before the first token, so nothing predicts it.
@@ -64,7 +75,8 @@ class Postprocessor:
                 if outputs and not n_drafts:
                     self._commit_prompt(slot, request, first, count)
                 if slot.n_cached == len(slot.tokens):
-                    self._next_tokens(slot, request, index - 1 - n_drafts, chosen.get(slot.id))
+                    row, known = index - 1 - n_drafts, chosen.get(slot.id)
+                    self._next_tokens(slot, request, row, known, processed.get(slot.id))
                 elif self._sequences.needs_checkpoints and (
                     len(slot.tokens) - slot.n_cached == 1
                     or slot.n_cached == request.measured_from - 1
@@ -76,35 +88,59 @@ class Postprocessor:
 
     def _choose_plain(self, chunks: Sequence[Chunk]) -> dict[int, int | LlamaError]:
         """Choose the next tokens of those who need nothing else, by slot, in one native call."""
-        ids: list[int] = []
-        indices: list[int] = []
-        samplers: list[TokenSampler] = []
+        due = [each for each in self._due(chunks) if not each[1].has_hooks]
+        samplers = [request.sampler for _, request, _ in due]
+        tokens = self._row_sampler.sample(self._context, samplers, [index for *_, index in due])
+        return {slot.id: token for (slot, *_), token in zip(due, tokens, strict=True)}
+
+    def _process_together(
+        self, chunks: Sequence[Chunk]
+    ) -> dict[int, npt.NDArray[np.float32] | Exception]:
+        """Run the processors of those who have batch-wise ones, by slot."""
+        due = [each for each in self._due(chunks) if has_batch(each[1].processor)]
+        if not due:
+            return {}
+        rows = process_rows(
+            [request.processor for _, request, _ in due],
+            [_ids(request) for _, request, _ in due],
+            logit_rows(self._context, [index for *_, index in due]),
+        )
+        return {slot.id: row for (slot, *_), row in zip(due, rows, strict=True)}
+
+    @staticmethod
+    def _due(chunks: Sequence[Chunk]) -> Iterator[tuple[Slot, Request, int]]:
+        """Those without drafts whose next token is to be chosen, with the row of its logits."""
         index = -1
         for slot, count, _ in chunks:
             index += count
             request = slot.request
-            if request is None or request.has_hooks or slot.drafts or not request.max_tokens:
+            if request is None or slot.drafts or not request.max_tokens:
+                continue
+            if request.forced:
                 continue
             if slot.n_cached + count == len(slot.tokens):
-                ids.append(slot.id)
-                indices.append(index)
-                samplers.append(request.sampler)
-        tokens = self._row_sampler.sample(self._context, samplers, indices)
-        return dict(zip(ids, tokens, strict=True))
+                yield slot, request, index
 
     def _next_tokens(
-        self, slot: Slot, request: Request, index: int, chosen: int | LlamaError | None
+        self,
+        slot: Slot,
+        request: Request,
+        index: int,
+        chosen: int | LlamaError | None,
+        processed: npt.NDArray[np.float32] | Exception | None,
     ) -> None:
         """Take the token after row ``index``, and one more for each draft that was right."""
-        if isinstance(chosen, LlamaError):
+        if isinstance(chosen, Exception):
             raise chosen
+        if isinstance(processed, Exception):
+            raise processed
         if request.max_tokens == 0:
             self._finisher.finish(slot, "length")
             return
         drafts, slot.drafts = slot.drafts, []
         before = request.n_accepted
         for draft in (*drafts, None):
-            token = self._choose(request, index) if chosen is None else chosen
+            token = self._choose(request, index, processed) if chosen is None else chosen
             if token is None:
                 self._finisher.finish(slot, "stop")
                 break
@@ -122,24 +158,33 @@ class Postprocessor:
 
     def _force(self, slot: Slot, request: Request) -> None:
         """Take the tokens that have to follow; the next step computes them together."""
+        while request.forced:
+            if not self._take(slot, request, request.next_forced(), -1):
+                return
         for token in request.sampler.forced():
             request.sampler.accept(token)
             if not self._take(slot, request, token, -1):
                 return
 
-    def _choose(self, request: Request, index: int) -> int | None:
+    def _choose(
+        self, request: Request, index: int, processed: npt.NDArray[np.float32] | None
+    ) -> int | None:
         """Return the next token, or None if a stopping criterion says so."""
+        if request.forced:
+            return request.next_forced()
         if not request.has_hooks:
             return request.sampler.sample(self._context, index)
-        import numpy as np
-
-        row = self._context.logits(index)
-        ids = np.array(request.ids, np.int32)
-        if request.processor is not None:
-            row = request.processor(ids, row)
+        row, ids = processed, _ids(request)
+        if row is None:
+            row = self._context.logits(index)
+            if request.processor is not None:
+                row = request.processor(ids, row)
         if request.stopping is not None and request.stopping(ids, row):
             return None
-        return request.sampler.sample_row(row)
+        if not request.traces:
+            return request.sampler.sample_row(row)
+        token, request.trace = sample_traced(request.sampler, row)
+        return token
 
     def _take(self, slot: Slot, request: Request, token: int, index: int) -> bool:
         """Hand a token out; return whether the text goes on."""
@@ -158,7 +203,8 @@ class Postprocessor:
         elif request.n_generated >= request.max_tokens:
             self._finisher.finish(slot, "length")
         elif len(slot.tokens) + request.n_extra >= self._n_ctx:
-            if not self._shifts or request.media:
+            wanted = request.terms.shifts
+            if not (self._shifts if wanted is None else wanted) or request.media:
                 self._finisher.finish(slot, "length")
             else:
                 self._sequences.shift(slot, min(request.n_prompt, self._n_ctx // 2))
@@ -175,3 +221,9 @@ class Postprocessor:
                 logprobs = Logprobs(*measure.of(self._context, row, token))
                 request.consumer.prompt_token(token, logprobs)
                 request.n_measured += 1
+
+
+def _ids(request: Request) -> npt.NDArray[np.int32]:
+    import numpy as np
+
+    return np.array(request.ids, np.int32)

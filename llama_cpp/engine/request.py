@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from ..errors import InvalidArgumentError
 from .adapter_spans import Spans
 from .draft_length import DraftLength
-from .media import MediaPrompt, PlacedMedia
+from .media import MediaPrompt, PlacedMedia, n_cells
+from .terms import Terms
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from ..handles.token_sampler import TokenSampler, TopLogprobs
+    from ..handles.traced_sampling import TraceStage
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "timeout"]
+
+
+_DEFAULT = Terms()
 
 
 class Logprobs(NamedTuple):
@@ -87,6 +93,8 @@ class Request:
         processor: Changes the logits before a token is chosen.
         stopping: Says from tokens and logits whether to stop before the next token.
         spans: The adapters that the tokens are computed with; None: those of the engine.
+        terms: How important it is, and when it ends at the latest.
+        traces: Whether to tell how each token is chosen.
 
     Raises:
         InvalidArgumentError: The log-probabilities of a prompt with images or sounds are wanted.
@@ -105,6 +113,8 @@ class Request:
         processor: Callable[[Any, Any], npt.NDArray[np.float32]] | None = None,
         stopping: Callable[[Any, Any], bool] | None = None,
         spans: Spans | None = None,
+        terms: Terms = _DEFAULT,
+        traces: bool = False,
     ) -> None:
         self.tokens = list(prompt)
         """What the sequence consists of; a context shift takes tokens out of its middle."""
@@ -117,7 +127,7 @@ class Request:
                     "the log-probabilities of a prompt with images or sounds cannot be told: do "
                     "not echo it"
                 )
-        self.n_extra = sum(each.media.n_tokens - each.media.n_pos for each in self.media)
+        self.n_extra = n_cells(prompt) - self.n_prompt
         """Cells of the memory that it takes besides one for each position."""
         self.n_generated = 0
         self.submit_time = 0.0
@@ -130,11 +140,15 @@ class Request:
         """When it ended."""
         self.n_reused = 0
         """Prompt tokens that did not have to be computed."""
+        self.n_reached = 0
+        """How much of the prompt the memory has held."""
         self.measured_from = measured_from
         self.n_measured = measured_from
         """Where in the prompt the tokens begin that the consumer does not have yet."""
         self.n_drafted = self.n_accepted = 0
         self.drafting: DraftLength | None = None
+        self.forced: deque[int] = deque()
+        """Tokens that come next, whatever the model would say; the consumer may add to them."""
         self.sampler = sampler
         self.consumer = consumer
         self.max_tokens = max_tokens
@@ -143,7 +157,11 @@ class Request:
         self.processor = processor
         self.stopping = stopping
         self.spans = spans
-        self.has_hooks = processor is not None or stopping is not None
+        self.terms = terms
+        self.traces = traces
+        self.trace: list[TraceStage] | None = None
+        """How the token was chosen that the consumer is given."""
+        self.has_hooks = processor is not None or stopping is not None or traces
         self.call: Call
         self.number = 0
         """In the order of arrival."""
@@ -153,9 +171,28 @@ class Request:
         self.finished = False
 
     @property
+    def n_computed(self) -> int:
+        """Prompt tokens that were computed."""
+        return max(0, self.n_reached - self.n_reused)
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether its time is over."""
+        return self.terms.deadline is not None and now >= self.terms.deadline
+
+    def reach(self, n_cached: int) -> None:
+        """Know how many of its tokens the memory holds."""
+        self.n_reached = max(self.n_reached, min(n_cached, self.n_prompt))
+
+    @property
     def reusable(self) -> list[int]:
         """The tokens whose memory another sequence may lend: no logits are wanted before them."""
         return self.tokens[: self.measured_from] if self.prompt_logprobs else self.tokens
+
+    def next_forced(self) -> int:
+        """Take the first of the tokens that have to come."""
+        token = self.forced.popleft()
+        self.sampler.accept(token)
+        return token
 
     @property
     def measures(self) -> bool:

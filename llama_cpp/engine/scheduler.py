@@ -8,6 +8,7 @@ from typing import NamedTuple
 from .adapter_spans import end_of
 from .media import text_after
 from .slots import Slot
+from .waiting import rank
 
 
 class Chunk(NamedTuple):
@@ -51,7 +52,7 @@ def plan(
             budget -= count
             spare -= count - 1
     if prompts:
-        prompts.sort(key=_arrival)
+        prompts.sort(key=_rank)
     for slot in prompts:
         if budget <= 0:
             break
@@ -77,12 +78,15 @@ def plan(
 
 
 def youngest(chunks: Sequence[Chunk]) -> Slot:
-    """Return the slot whose request came last: it loses least when it has to start over."""
-    return max((chunk.slot for chunk in chunks), key=_arrival)
+    """Return the slot whose request came last, of those of the lowest priority.
+
+    It loses least when it has to start over.
+    """
+    return max((chunk.slot for chunk in chunks), key=_rank)
 
 
-def _arrival(slot: Slot) -> int:
-    return slot.request.number if slot.request is not None else 0
+def _rank(slot: Slot) -> tuple[int, int]:
+    return rank(slot.request) if slot.request is not None else (0, 0)
 
 
 def rooms_for_drafts(slots: Sequence[Slot], most: int, n_ctx: int) -> list[tuple[Slot, int]]:

@@ -75,4 +75,5 @@ class Completions:
             suffix="" if self._prompts.can_fill_in else params.suffix or "",
             model_name=self._model_name if params.model is None else params.model,
             include_usage=params.include_usage,
+            texts=params.texts(),
         )

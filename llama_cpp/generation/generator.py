@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as GeneratorType
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..cache.prompt_cache import PromptCache
 from ..constraints.grammar_sampler import LazyGrammar, begun
@@ -15,12 +15,21 @@ from ..engine.adapter_spans import spans_of
 from ..errors import InvalidArgumentError
 from ..handles import Model
 from ..handles.token_sampler import TopLogprobs
-from ..llama_types import CompletionLogprobs, CompletionUsage
+from ..llama_types import (
+    CompletionLogprobs,
+    CompletionTokensDetails,
+    CompletionUsage,
+    PromptProgress,
+    SamplingTraceStage,
+    Timings,
+)
 from ..sampling.chain import token_sampler
 from ..sampling.params import SamplingParams
 from ..text import Pieces, StopStrings
 from ..text.builder import TextBuilder, TokenRecord
 from .params import GenerationParams
+from .thinking import Thinking
+from .timings import progress_of, timings_of
 
 
 @dataclass(frozen=True)
@@ -60,14 +69,31 @@ class Choice:
     prompt_text: str
     builder: TextBuilder
     lazy_grammar: LazyGrammar | None = None
+    thinking: Thinking | None = None
     request: Request = field(init=False)
     prompt_records: list[TokenRecord] = field(default_factory=list)
     reported: bool = False
+    tells_progress: bool = False
+    n_told: int = 0
+    """How much of the prompt was said to be computed."""
 
     @property
     def has_news(self) -> bool:
         """Whether there is text, or an end, that was not handed out."""
-        return bool(self.builder.parts) or (self.request.finished and not self.reported)
+        is_over = self.request.finished and not self.reported
+        return bool(self.builder.parts) or is_over or self.has_progress
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether more of the prompt is computed than was told."""
+        known = max(self.n_told, self.request.n_reused)
+        return self.tells_progress and self.request.n_reached > known
+
+    def progress(self) -> PromptProgress:
+        """Tell how much of the prompt is computed."""
+        progress = progress_of(self.request)
+        self.n_told = progress["processed"]
+        return progress
 
     def prompt_token(self, token: int, logprobs: Logprobs | None) -> None:
         """Keep the log-probability of a token of the prompt."""
@@ -76,18 +102,29 @@ class Choice:
 
     def token(self, token: int, logprobs: Logprobs | None) -> bool:
         """Take a token; return whether a stop string is complete."""
+        said = None
+        if self.thinking is not None:
+            said = self.thinking.after(token)
+            self.request.forced.extend(self.thinking.end())
         if self.lazy_grammar is not None:
-            grammar = self.lazy_grammar.after(token)
+            # A thought may mention what a call begins with.
+            grammar = self.lazy_grammar.after(token if said is None else said)
             if grammar is not None:
                 self.request.sampler.begin(grammar)
                 self.lazy_grammar = None
-        if logprobs is None:
-            return self.builder.add(token, None, None)
-        return self.builder.add(token, logprobs.logprob, logprobs.top)
+        logprob, top = (None, None) if logprobs is None else logprobs
+        return self.builder.add(token, logprob, top, self.request.trace)
 
     def finish(self) -> None:
         """Know that no more tokens come."""
         self.builder.finish()
+
+
+class Progress(NamedTuple):
+    """How much of the prompt of a choice is computed."""
+
+    choice: Choice
+    told: PromptProgress
 
 
 class Run:
@@ -141,13 +178,17 @@ class Run:
         options, model = self._options, generator.model
         wants_logprobs = options.logprobs is not None
         assert isinstance(options.stop, StopStrings)
-        builder = TextBuilder(self._pieces, options.stop, wants_logprobs)
+        builder = TextBuilder(self._pieces, options.stop, wants_logprobs or options.sampling_trace)
         constraint = lazy = None
         if options.grammar is not None and options.triggers is not None:
             lazy = LazyGrammar(model, options.grammar, options.triggers)
         elif options.grammar is not None:
             constraint = begun(model, options.grammar, options.grammar_prefix)
-        choice = Choice(len(self.choices), prompt, text, builder, lazy)
+        thinking = None
+        if options.thoughts is not None:
+            thinking = Thinking(model.vocab, options.thoughts, options.thinking)
+        choice = Choice(len(self.choices), prompt, text, builder, lazy, thinking)
+        choice.tells_progress = options.service.return_progress
         max_tokens = options.max_tokens
         choice.request = Request(
             prompt,
@@ -161,7 +202,11 @@ class Run:
             processor=options.logits_processor,
             stopping=options.stopping_criteria,
             spans=None if options.adapters is None else spans_of(prompt, options.adapters),
+            terms=options.service.terms,
+            traces=options.sampling_trace,
         )
+        if thinking is not None:
+            choice.request.forced.extend(thinking.end())
         self.choices.append(choice)
 
     def finish(self) -> None:
@@ -221,8 +266,10 @@ class Run:
 
     def parts(
         self, *, patient: bool = True
-    ) -> GeneratorType[tuple[Choice, str, list[TokenRecord]] | None, None, None]:
+    ) -> GeneratorType[tuple[Choice, str, list[TokenRecord]] | Progress | None, None, None]:
         """Yield texts as they come; a choice that ended comes once more, with nothing.
+
+        How much of the prompts is computed comes before, where that was asked for.
 
         Args:
             patient: Whether to wait for texts; else None comes where there is none yet.
@@ -239,6 +286,8 @@ class Run:
                     continue
                 for choice in self.choices:
                     is_finished = choice.request.finished  # before its last part is looked for
+                    if choice.has_progress:
+                        yield Progress(choice, choice.progress())
                     while choice.builder.parts:
                         text, records = choice.builder.parts.popleft()
                         yield choice, text, records
@@ -269,13 +318,22 @@ class Run:
                 "cached_tokens": sum(request.n_reused for request in requests[:: self._options.n])
             },
         }
+        details: CompletionTokensDetails = {}
         if drafted := sum(request.n_drafted for request in requests):
             accepted = sum(request.n_accepted for request in requests)
-            usage["completion_tokens_details"] = {
-                "accepted_prediction_tokens": accepted,
-                "rejected_prediction_tokens": drafted - accepted,
-            }
+            details["accepted_prediction_tokens"] = accepted
+            details["rejected_prediction_tokens"] = drafted - accepted
+        thinking = [choice.thinking for choice in self.choices if choice.thinking is not None]
+        if thinking:
+            details["reasoning_tokens"] = sum(each.n_tokens for each in thinking)
+        if details:
+            usage["completion_tokens_details"] = details
         return usage
+
+    @property
+    def timings(self) -> Timings:
+        """How long all texts took so far."""
+        return timings_of([choice.request for choice in self.choices])
 
     def logprobs(self, records: Sequence[TokenRecord], base: int) -> CompletionLogprobs | None:
         """Shape log-probabilities as OpenAI does.
@@ -295,6 +353,28 @@ class Run:
                 None if record.top is None else _named(record, name) for record in records
             ],
         }
+
+    def traced(self, records: Sequence[TokenRecord]) -> dict[str, list[list[SamplingTraceStage]]]:
+        """What a choice tells of how these tokens were chosen: nothing where nobody asked."""
+        if not self._options.sampling_trace:
+            return {}
+        name = self._pieces.name
+        traces: list[list[SamplingTraceStage]] = [
+            [
+                {
+                    "sampler": stage.sampler,
+                    "n_candidates": stage.n_candidates,
+                    "candidates": [
+                        {"token": name(token), "id": token, "logprob": logprob}
+                        for token, logprob in stage.candidates
+                    ],
+                }
+                for stage in record.trace
+            ]
+            for record in records
+            if record.trace is not None
+        ]
+        return {"sampling_trace": traces}
 
     def chat_logprob(self, record: TokenRecord) -> dict[str, Any]:
         """Shape the log-probability of a token as OpenAI's chats do."""

@@ -222,8 +222,9 @@ class ManualSequence:
         if slot.n_cached + len(ids) > self._engine.n_ctx:
             raise ContextWindowError(
                 f"Requested tokens ({slot.n_cached + len(ids)}) exceed context window of "
-                f"{self._engine.n_ctx}: create the model with a larger n_ctx"
-            )
+                f"{self._engine.n_ctx}: create the model with a larger n_ctx",
+                n_tokens=slot.n_cached + len(ids), n_ctx=self._engine.n_ctx,
+            )  # fmt: skip
         self._notice_completions()
         if not ids:
             return

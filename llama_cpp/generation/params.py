@@ -13,9 +13,13 @@ from ..errors import InvalidArgumentError
 from ..sampling.hooks import LogitsProcessorList, StoppingCriteriaList
 from ..sampling.options import SamplingOptions, check_names
 from ..sampling.params import SamplingParams
-from ..text import StopStrings, Triggers
+from ..structured.shape import Shape
+from ..structured.streams import ReplyTexts
+from ..text import StopStrings, ThoughtTags, Triggers
 from ..validation.numbers import integer
 from .options import CompletionOptions, GenerationOptions
+from .service import ServiceParams
+from .thinking import ThinkingLimit
 
 LOGPROBS_MAX = 100
 """How many of the likeliest tokens can be asked for."""
@@ -38,6 +42,10 @@ class GenerationParams:
         grammar_prefix: Tokens at the end of the prompt that the grammar covers too.
         preserved: Special tokens that are part of the text.
         adapters: What the tokens are computed with; None: those of the model.
+        service: How the call is served.
+        sampling_trace: Whether to tell how each token was chosen.
+        thoughts: How the text writes thoughts; None: it has none.
+        thinking: How much of it may be thoughts.
     """
 
     max_tokens: int | None = 16
@@ -52,6 +60,10 @@ class GenerationParams:
     grammar_prefix: Sequence[int] = ()
     preserved: frozenset[int] = frozenset()
     adapters: AdapterSet | None = None
+    service: ServiceParams = field(default_factory=ServiceParams)
+    sampling_trace: bool = False
+    thoughts: ThoughtTags | None = None
+    thinking: ThinkingLimit = field(default_factory=ThinkingLimit)
 
     def with_stops(self, more: Sequence[str]) -> GenerationParams:
         """Add stop strings."""
@@ -93,6 +105,8 @@ class CompletionParams:
         model: What the result says the model is; None says its path.
         include_usage: Whether a last chunk without choices tells the usage.
         lora: Scales of LoRA adapters by name; None takes those of the model.
+        shape: What the text means, where the call was given a type.
+        schema: What it satisfies; None where no schema was given, or as a text.
     """
 
     sampling: SamplingParams = field(default_factory=SamplingParams)
@@ -101,10 +115,17 @@ class CompletionParams:
     model: str | None = None
     include_usage: bool = False
     lora: Mapping[str, float] | None = None
+    shape: Shape | None = None
+    schema: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.suffix, str | None):
             raise InvalidArgumentError(f"suffix={self.suffix!r} must be a text")
+        if self.generation.service.overflow == "trim":
+            raise InvalidArgumentError(
+                "overflow='trim' drops turns of a conversation, and a completion has none: give "
+                "'error' or 'shift'"
+            )
 
     @classmethod
     def of(cls, options: CompletionOptions) -> CompletionParams:
@@ -115,21 +136,33 @@ class CompletionParams:
             InvalidArgumentError: A value is out of range.
         """
         check_names(options, CompletionOptions.__annotations__)
+        shape, schema = None, options.get("schema")
+        if not isinstance(schema, Mapping | str | bool | None):
+            shape = Shape.of(schema)
+            options = {**options, "schema": shape.schema}
         return cls(
             sampling_of(options),
             GenerationParams(
                 grammar=constraint_of(**_picked(options, _CONSTRAINTS)),
+                service=ServiceParams.of(options),
                 **_picked(options, _OF_GENERATION),
             ),
             suffix=options.get("suffix"),
             model=options.get("model"),
             include_usage=includes_usage(options),
             lora=options.get("lora"),
+            shape=shape,
+            schema=schema if isinstance(schema, Mapping) else None,
         )
+
+    def texts(self) -> ReplyTexts:
+        """Make what keeps the texts of a stream."""
+        return ReplyTexts(self.shape, self.schema)
 
 
 _OF_GENERATION = (
     "max_tokens", "stop", "logprobs", "echo", "n", "logits_processor", "stopping_criteria",
+    "sampling_trace",
 )  # fmt: skip
 _CONSTRAINTS = ("grammar", "schema", "regex", "choices", "lark")
 
@@ -151,9 +184,9 @@ def includes_usage(options: GenerationOptions) -> bool:
 
 
 def _as_list(hooks: Any, kind: Any) -> Any:
-    if hooks is None or (isinstance(hooks, list) and not hooks):
+    if hooks is None or (isinstance(hooks, list | tuple) and not hooks):
         return None
-    listed = hooks if isinstance(hooks, list) else [hooks]
+    listed = hooks if isinstance(hooks, list | tuple) else [hooks]
     if not all(map(callable, listed)):
         raise InvalidArgumentError(
             f"logits processors and stopping criteria must be callable, and {hooks!r} is not"

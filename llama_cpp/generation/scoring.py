@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
+from ..constraints.spelling import spelled
 from ..engine.slots import shared_prefix
 from ..errors import InvalidArgumentError
 from ..handles.footprint import MemoryUse, memory_use
 from ..validation.native_arguments import token_array
 from ..validation.numbers import integer
 from . import measures
+from .choosing import Choice, checked_options, choosing, need_ends
 from .generator import Generator
 from .measures import Measured, Measurement, Perplexity, Score
 from .prompts import Prompts
@@ -42,6 +45,36 @@ class Measures:
         else:
             pairs = [(prompt, each) for each in _listed(continuations)]
         return measures.scoring(self._generator, [self._seam(*pair) for pair in pairs])
+
+    def choosing(
+        self, prompt: Any, options: Sequence[str], *, is_reply: bool = False
+    ) -> Measurement[Choice]:
+        """Make a call of ``Llama.choose``, which begins when its result is asked for.
+
+        Args:
+            prompt: A text or token ids.
+            options: The texts that may follow.
+            is_reply: Whether they are replies to a conversation.
+        """
+        self._generator.check()
+        options = checked_options(options)
+        # Nothing is put before a reply, where tokenizers put a space before a text.
+        spell = partial(spelled, self._vocab) if is_reply else str
+        parts = [self._seam(prompt, spell(each)) for each in options]
+        if need_ends(options):
+            end = self._end(is_reply=is_reply)
+            parts = [Measured([*tokens, end], start) for tokens, start in parts]
+        return choosing(self._generator, parts, options)
+
+    def _end(self, *, is_reply: bool) -> int:
+        vocab = self._vocab
+        end = vocab.eot if is_reply and vocab.eot >= 0 else vocab.eos
+        if end < 0:
+            raise InvalidArgumentError(
+                "one option begins another, and this model has no token that ends a text, by which "
+                "they could be told apart: give options that differ before they end"
+            )
+        return end
 
     def perplexity(
         self, text: Any, *, n_ctx: int | None = None, stride: int | None = None

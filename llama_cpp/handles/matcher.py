@@ -27,13 +27,6 @@ class Matcher(Protocol):
     def forced(self) -> Sequence[int]:
         """The tokens that have to follow; none where there is a choice."""
 
-    def roll_back(self, n_tokens: int) -> None:
-        """Forget the last tokens."""
-
     @property
     def is_complete(self) -> bool:
         """Whether nothing can follow but the end of the text."""
-
-    @property
-    def may_end(self) -> bool:
-        """Whether the text may end here."""

@@ -186,6 +186,20 @@ class SamplerChain(Sampler):
         members = (raw.llama_sampler_chain_get(pointer, i) for i in range(len(self)))
         return [(raw.llama_sampler_name(m) or b"").decode() for m in members if m is not None]
 
+    def apply_each(self, candidates: Candidates) -> Iterator[str]:
+        """Apply the members one after another; yield the engine's name of each that was."""
+        for index in range(len(self)):
+            pointer = self.acquire()
+            try:
+                member = raw.llama_sampler_chain_get(pointer, index)
+                assert member is not None
+                name = raw.llama_sampler_name(member) or b""
+                raw.llama_sampler_apply(member, ctypes.byref(candidates.struct))
+            finally:
+                self.release()
+            self._raise_python_errors()
+            yield name.decode("utf-8", "replace")
+
     def remove(self, index: int) -> Sampler:
         """Take a member out and own it again.
 
@@ -319,6 +333,15 @@ def _grammars(pointer: raw.llama_sampler_p) -> Iterator[raw.llama_sampler_p]:
     while (member := raw.llama_sampler_chain_get(pointer, index)) is not None:
         yield from _grammars(member)
         index += 1
+
+
+def allows(grammar: Sampler, token: int) -> bool:
+    """Whether a grammar lets a token follow."""
+    pointer = grammar.acquire()
+    try:
+        return not _forbids(pointer, token)
+    finally:
+        grammar.release()
 
 
 def _forbids(grammar: raw.llama_sampler_p, token: int) -> bool:

@@ -115,6 +115,12 @@ class TokenSampler:
             self.matcher = constraint
             self._native.asks = True
 
+    @property
+    def biases(self) -> dict[int, float]:
+        """What is added to the logits first, by token id."""
+        native = self._native
+        return {each.token: each.bias for each in native.biases[: native.n_biases]}
+
     def forced(self) -> Sequence[int]:
         """The tokens that have to follow what was accepted, where the constraint tells."""
         return () if self.matcher is None else self.matcher.forced()
@@ -154,7 +160,7 @@ class TokenSampler:
         finally:
             self._release()
         if error:
-            raise self._failure(take_string(error))
+            raise self.failure(take_string(error))
         return (
             token
             if self.matcher is None
@@ -173,13 +179,14 @@ class TokenSampler:
                 self._release()
                 self._native.mask = None
             if error:
-                raise self._failure(take_string(error))
+                raise self.failure(take_string(error))
             if not matcher.accept(token):
                 raise GrammarError(f"the constraint allows token {token} here, and refuses it")
         self.chain.accept(token)
         return token
 
-    def _failure(self, message: str) -> LlamaError:
+    def failure(self, message: str) -> LlamaError:
+        """What to raise where no token can be chosen, for the reason that ``message`` says."""
         if message.startswith("the last decode"):
             return InvalidArgumentError(message)
         kind = LlamaError if self.grammar is None and self.matcher is None else GrammarError
@@ -245,7 +252,7 @@ class RowSampler:
         if n_errors:
             for i, sampler in enumerate(samplers):
                 if self._errors[i] is not None:
-                    tokens[i] = sampler._failure(self._take_error(i))
+                    tokens[i] = sampler.failure(self._take_error(i))
         for i, sampler in enumerate(samplers):
             if sampler.matcher is not None and self._tokens[i] >= 0:
                 tokens[i] = self._agreed(sampler, context, indices[i], self._tokens[i])

@@ -189,8 +189,9 @@ class Vocab(Handle):
             raise ContextWindowError(
                 f"Requested tokens exceed context window of {self._n_tokens_max}: the prompt has "
                 f"{len(encoded)} bytes, and so many tokens have {longest} at most. Shorten the "
-                "prompt, or create the model with a larger n_ctx"
-            )
+                "prompt, or create the model with a larger n_ctx",
+                n_tokens=-(-len(encoded) // self._longest_token), n_ctx=self._n_tokens_max,
+            )  # fmt: skip
 
     def longest_text(self, n_tokens: int) -> int | None:
         """How many bytes so many tokens have at most; None where a token may stand for any text."""

@@ -80,8 +80,13 @@ class ServerContext:
             record = self.noted(request, model)
             runner = await stack.enter_async_context(self.registry.lease(model))
 
+            def job() -> PolledJob:
+                made = call(runner.llama)
+                made.charge(record.account, self.settings.max_priority)
+                return made
+
             async def begin() -> ActiveGeneration:
-                running = await runner.start(lambda: call(runner.llama))
+                running = await runner.start(job)
                 record.generation = running
                 stack.callback(running.close)
                 return running

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
 from .. import errors
 from .advice import for_client
@@ -33,12 +33,14 @@ _LOGGER = logging.getLogger("llama_cpp.server")
 
 
 class ErrorResponse(TypedDict):
-    """OpenAI's error object."""
+    """OpenAI's error object, with llama-server's counts where a prompt does not fit."""
 
     message: str
     type: str
     param: str | None
     code: str | None
+    n_prompt_tokens: NotRequired[int]
+    n_ctx: NotRequired[int]
 
 
 class ErrorBody(TypedDict):
@@ -105,7 +107,7 @@ def described(error: BaseException) -> tuple[int, ErrorResponse, Mapping[str, st
         status, code, param = 400, "context_length_exceeded", "messages"
     elif isinstance(error, _UNAVAILABLE):
         status = 503
-    elif isinstance(error, _CALLERS_FAULT):
+    elif isinstance(error, _CALLERS_FAULT) and not isinstance(error, errors.LogitsProcessorError):
         status = 400
         found = re.match(r"([a-z_]+)(\[\d+\])*=", message)
         param = found[1] if found else None
@@ -120,7 +122,11 @@ def described(error: BaseException) -> tuple[int, ErrorResponse, Mapping[str, st
         _LOGGER.error("a request failed", exc_info=error)
         status, message = 500, "the server failed to answer; its log says why"
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return status, {"message": message, "type": kind, "param": param, "code": code}, headers
+    told: ErrorResponse = {"message": message, "type": kind, "param": param, "code": code}
+    too_long = error.__cause__ if isinstance(error, RequestError) else error
+    if isinstance(too_long, errors.ContextWindowError) and too_long.n_tokens and too_long.n_ctx:
+        told |= {"n_prompt_tokens": too_long.n_tokens, "n_ctx": too_long.n_ctx}
+    return status, told, headers
 
 
 def _first_problem(error: RequestValidationError) -> tuple[str | None, str]:

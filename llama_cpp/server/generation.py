@@ -17,6 +17,9 @@ class PolledJob(Protocol):
     def finish_reasons(self) -> list[str]:
         """Why texts ended, of those that have."""
 
+    def charge(self, account: str, max_priority: int | None) -> None:
+        """Let an account pay for the call, which has not begun."""
+
     def begin(self) -> Run:
         """Begin the texts, once."""
 

@@ -12,6 +12,7 @@ from ..errors import InvalidArgumentError
 from ..llama import Llama
 from ..llama_cache import LlamaDiskCache, LlamaRAMCache
 from ..models.params import ContextParams, ModelParams, arguments_of
+from .logits_processors import registered
 from .settings import ModelSettings
 
 _SAME = (
@@ -65,6 +66,7 @@ def _furnish(llama: Llama, settings: ModelSettings) -> None:
         llama.context_params.pooling_type = raw.LLAMA_POOLING_TYPE_MEAN
     for name, path in (settings.lora_adapters or {}).items():
         llama.load_lora(name, path)
+    llama.logits_processors = registered(settings.logits_processors or ())
     if settings.cache:
         size = settings.cache_size
         is_disk = settings.cache_type == "disk"

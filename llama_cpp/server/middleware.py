@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .errors import RequestError, respond, route_path, server_ends
+from .request_record import record_of
 from .settings import LOOPBACK, ServerSettings
 
 _OPEN = ("/health", "/v1/health", "/", "/docs", "/openapi.json", "/favicon.ico")
@@ -63,7 +64,7 @@ class Gate:
 
         body = _Body(receive, self._max_body, self._bodies)
         try:
-            self._check(scope, Headers(scope=scope))
+            record_of(scope).account = self._check(scope, Headers(scope=scope))
             await self._app(scope, body, answer)
         except Exception as error:
             if has_begun:
@@ -76,7 +77,8 @@ class Gate:
         finally:
             body.forget()
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
+    def _check(self, scope: Scope, headers: Headers) -> str:
+        """Refuse a request, or return whose it is."""
         is_for_us = self._hosts is None or _without_port(headers.get("host", "")) in self._hosts
         if not is_for_us and not _is_test(scope):
             raise RequestError(
@@ -91,32 +93,43 @@ class Gate:
             # What other sites' pages may send without being asked is no JSON.
             raise RequestError(415, "send JSON, and say so: Content-Type: application/json")
         path = route_path(scope)
-        if self._keys and path not in _OPEN and not path.startswith("/web/"):
-            if scope["method"] == "OPTIONS":
-                return
-            self._check_key(headers)
+        is_open = path in _OPEN or path.startswith("/web/") or scope["method"] == "OPTIONS"
+        return "" if is_open or not self._keys else self._check_key(headers)
 
-    def _check_key(self, headers: Headers) -> None:
+    def _check_key(self, headers: Headers) -> str:
         kind, _, given = headers.get("authorization", "").partition(" ")
         sent = given.strip(" \t") if kind.lower() == "bearer" else headers.get("x-api-key", "")
-        if not is_known(sent, self._keys):
+        number = number_of(sent, self._keys)
+        if number is None:
             raise RequestError(
                 401,
                 "a valid API key is needed: send it as 'Authorization: Bearer KEY'",
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+        return f"key {number}"
 
 
 def is_known(sent: str, keys: Sequence[str]) -> bool:
-    """Whether a key is one of those; the time that it takes tells nothing of how close it is.
+    """Whether a key is one of those: see ``number_of``."""
+    return number_of(sent, keys) is not None
+
+
+def number_of(sent: str, keys: Sequence[str]) -> int | None:
+    """Which of the keys it is, if any; the time that it takes tells nothing of how close it is.
 
     Args:
         sent: The key as headers are read: a character for each byte.
         keys: Those that are known. Clients may write them in UTF-8 or in Latin-1.
     """
     came = _forms(sent)[-1]
-    return any([hmac.compare_digest(form, came) for key in keys for form in _forms(key)])  # noqa: C419
+    found = [
+        number
+        for number, key in enumerate(keys)
+        for form in _forms(key)
+        if hmac.compare_digest(form, came)
+    ]
+    return found[0] if found else None
 
 
 def _forms(key: str) -> list[bytes]:

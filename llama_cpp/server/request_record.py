@@ -27,6 +27,8 @@ class RequestRecord:
     requested_model: str | None = None
     model: str | None = None
     """The first name of the model that works for it."""
+    account: str = ""
+    """Whose key it came with, for a fair share; never the key itself."""
     generation: ActiveGeneration | None = None
     input_tokens: int | None = None
     """Of a request that generates none."""

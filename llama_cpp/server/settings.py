@@ -121,6 +121,10 @@ class ModelSettings(_Settings):
     lora_adapters: dict[str, str] | None = Field(
         None, description="Further LoRA adapters for requests with lora: paths by name."
     )
+    logits_processors: list[str] | None = Field(
+        None, description="Logits processors in Python for requests with logits_processor: "
+        "module:name or alias=module:name."
+    )  # fmt: skip
     numa: bool | int = Field(False, description="NUMA strategy.")
     chat_format: str | None = Field(None, description="A chat format in place of the template.")
     chat_template: str | None = Field(None, description="A Jinja chat template, or its file.")
@@ -240,6 +244,9 @@ class ServerSettings(_Settings):
         30.0, gt=0, description="Seconds after which a client that reads nothing is given up."
     )
     max_tokens_limit: int | None = Field(None, ge=1, description="The most tokens of an answer.")
+    max_priority: int | None = Field(
+        None, description="The highest priority that a request may have; higher ones are lowered."
+    )
     idle_unload_seconds: float | None = Field(
         None, gt=0, description="Unload a model that was not used for so long."
     )

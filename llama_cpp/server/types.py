@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from typing_extensions import Self, TypedDict
 
 from ..compat.names import lookup as _lookup
@@ -71,6 +79,18 @@ class StreamOptions(Body):
     include_usage: bool | None = None
 
 
+class Serving(Body):
+    """How a request is served: see ``ServiceOptions``."""
+
+    timeout: Number | None = Field(
+        None, ge=0, description="Seconds after which the text ends with what it has."
+    )
+    priority: Integer | None = Field(None, description="Higher ones come first; 0 by default.")
+    overflow: Literal["error", "shift", "trim"] | None = Field(
+        None, description="What to do where the context is full; trim is for chats."
+    )
+
+
 class Sampling(Body):
     """How tokens are chosen: see ``SamplingParams``; None takes the default."""
 
@@ -111,7 +131,7 @@ class Sampling(Body):
     lora: dict[str, Number] | None = Field(None, description="Scales of LoRA adapters, by name.")
 
 
-class Generating(Sampling):
+class Generating(Sampling, Serving):
     """What completions and chats have in common."""
 
     model: str | None = Field(None, description="Which model; with one any name will do.")
@@ -124,6 +144,18 @@ class Generating(Sampling):
     n: Annotated[int, Field(ge=1, le=128)] | None = 1
     user: str | None = None
     grammar: str | None = Field(None, description="GBNF that the text has to follow.")
+    json_schema: dict[str, Any] | None = Field(None, description="The schema of a text in JSON.")
+    regex: str | None = Field(None, description="A regular expression that the text matches.")
+    choices: list[str] | None = Field(None, description="The texts that it may be.")
+    lark: str | None = Field(None, description="A grammar in llguidance's variant of Lark.")
+    timings: bool | None = Field(None, description="Tell how long it took, as llama-server.")
+    timings_per_token: bool | None = Field(None, description="Tell it in each chunk of a stream.")
+    return_progress: bool | None = Field(
+        None, description="Tell in a stream how much of the prompt is computed."
+    )
+    logits_processor: str | None = Field(
+        None, description="The name of one that the server's setting logits_processors has."
+    )
 
 
 class CreateCompletionRequest(Generating):
@@ -172,6 +204,18 @@ class CreateChatCompletionRequest(Generating):
     reasoning_format: str | None = None
     reasoning_effort: str | None = None
     enable_thinking: bool | None = None
+    thinking_budget: Limit | None = Field(
+        None,
+        description="Tokens of thought at most; -1: any number. Also by llama-server's names.",
+        validation_alias=AliasChoices(
+            "thinking_budget", "reasoning_budget_tokens", "thinking_budget_tokens"
+        ),
+    )
+    thinking_end_message: str | None = Field(
+        None,
+        description="What a thought that the budget ends is to end with.",
+        validation_alias=AliasChoices("thinking_end_message", "reasoning_budget_message"),
+    )
     chat_template_kwargs: dict[str, Any] | None = None
     continue_final_message: bool | str | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .pieces import Pieces
 from .stops import StopFinder, StopStrings
@@ -11,12 +11,13 @@ from .utf8 import Utf8Decoder
 
 
 class TokenRecord(NamedTuple):
-    """A token with its log-probability and where its text begins, in characters."""
+    """A token with its log-probability, where its text begins, in characters, and its trace."""
 
     token: int
     logprob: float | None
     top: list[tuple[int, float]] | None
     offset: int
+    trace: Any = None
 
 
 class TextBuilder:
@@ -25,7 +26,7 @@ class TextBuilder:
     Args:
         pieces: What the tokens say.
         stops: What ends the text.
-        keeps_records: Whether to keep the log-probabilities of the tokens.
+        keeps_records: Whether to keep the log-probabilities and traces of the tokens.
     """
 
     def __init__(self, pieces: Pieces, stops: StopStrings, keeps_records: bool) -> None:
@@ -49,14 +50,20 @@ class TextBuilder:
         """The stop string that came."""
         return self._finder.found if self._finder is not None else None
 
-    def add(self, token: int, logprob: float | None, top: list[tuple[int, float]] | None) -> bool:
+    def add(
+        self,
+        token: int,
+        logprob: float | None,
+        top: list[tuple[int, float]] | None,
+        trace: Any = None,
+    ) -> bool:
         """Take a token; return whether a stop string is complete."""
         piece, text = self._pieces[token]
         if text is None or self._is_partial:
             text = self._decoder.feed(piece)
             self._is_partial = self._decoder.held > 0
         if self._keeps_records:
-            record = TokenRecord(token, logprob, top, self._n_decoded)
+            record = TokenRecord(token, logprob, top, self._n_decoded, trace)
             self._n_decoded += len(text)
             # The text of a token is complete with the character that the next one may end.
             self._held.append((record, self._n_decoded + self._is_partial))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,21 @@ def test_prints_what_it_promises_and_nothing_else(name: str, expected: str) -> N
     assert result.returncode == 0, result.stderr
     assert expected in result.stdout
     assert not result.stderr
+
+
+def test_the_examples_of_structured_output_hold(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (EXAMPLES.parent / "docs" / "structured.md").read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) > 4
+    # One after the other, as in a session: classes find what their annotations name in a module.
+    module = types.ModuleType("structured_page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    code = compile("\n".join(blocks), "docs/structured.md", "exec", dont_inherit=True)
+    exec(code, module.__dict__)
+    module.llm.close()
+    assert "{'name': 'Jason', 'age': 25}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -259,7 +259,7 @@ def test_a_response_format_is_a_dict(llm: Llama) -> None:
     with pytest.raises(InvalidArgumentError, match="must be a dict like"):
         llm.create_chat_completion(
             [{"role": "user", "content": "x"}],
-            response_format="json_object",  # type: ignore[call-overload]
+            response_format="json_object",
         )
 
 

@@ -19,7 +19,10 @@ def refused(response: httpx.Response, status: int, kind: str = "invalid_request_
     assert response.status_code == status, response.text
     body = response.json()
     assert body.keys() == {"error"}
-    assert body["error"].keys() == {"message", "type", "param", "code"}
+    counts = {"n_prompt_tokens", "n_ctx"}
+    is_too_long = body["error"]["code"] == "context_length_exceeded"
+    expected = {"message", "type", "param", "code"} | (counts if is_too_long else set())
+    assert body["error"].keys() == expected
     assert body["error"]["type"] == kind and body["error"]["message"]
     return body["error"]
 
@@ -89,6 +92,7 @@ def test_wrong_completions_are_refused(
         {"messages": HELLO, "tools": [{"type": "function"}]},
         {"messages": HELLO, "tool_choice": "required"},
         {"messages": HELLO, "response_format": {"type": "json_schema"}},
+        {"messages": HELLO, "response_format": {"type": "object", "properties": {}}},
         {"messages": HELLO, "tool_choice": "magic"},
         {"messages": HELLO, "max_tokens": -2},
         {"messages": HELLO, "max_completion_tokens": -5},

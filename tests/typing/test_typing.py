@@ -19,6 +19,8 @@ for part in llm("Hi"):
     part["choices"]
 llm("Hi", temprature=1.0)
 llm.create_chat_completion([{"role": "user"}], stream=True)["choices"]
+llm.run([{"role": "user"}], [3])
+llm.run([{"role": "user"}], [print], functions=[])
 """
 
 
@@ -50,4 +52,4 @@ def test_mistakes_are_found(checker: type, tmp_path: Path) -> None:
         for line in done.stdout.splitlines()
         if " error: " in line or "- error" in line
     }
-    assert lines >= {"4", "5", "7", "8", "9"}, done.stdout
+    assert lines >= {"4", "5", "7", "8", "9", "10", "11"}, done.stdout

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from typing_extensions import assert_type
 import llama_cpp
 from llama_cpp import (
     AsyncLlama,
+    BatchLogitsProcessor,
     Llama,
     LlamaGrammar,
     LlamaRAMCache,
@@ -29,6 +31,8 @@ from llama_cpp.llama_types import (
     CreateEmbeddingResponse,
     RerankResponse,
 )
+from llama_cpp.structured import AsyncChunkStream, ChunkStream
+from llama_cpp.tools import Event, MCPServer, Tool, ToolResult
 
 
 def load(path: str) -> Llama:
@@ -55,16 +59,17 @@ def complete(llm: Llama) -> str:
     if logprobs is not None:
         assert_type(logprobs["tokens"], list[str])
         assert_type(logprobs["token_logprobs"], list[float | None])
-    assert_type(whole["choices"][0]["finish_reason"], Literal["stop", "length"] | None)
+    assert_type(whole["choices"][0]["finish_reason"], Literal["stop", "length", "timeout"] | None)
     return whole["choices"][0]["text"]
 
 
 def stream(llm: Llama, wants_parts: bool) -> str:
     parts = llm("Once upon a time", stream=True, top_k=40, min_p=0.1, dry_multiplier=0.8)
-    assert_type(parts, Iterator[CreateCompletionStreamResponse])
-    text = "".join(part["choices"][0]["text"] for part in parts)
+    assert_type(parts, ChunkStream[CreateCompletionStreamResponse])
+    iterator: Iterator[CreateCompletionStreamResponse] = parts
+    text = "".join(part["choices"][0]["text"] for part in iterator)
     either = llm.create_completion([1, 2, 3], stream=wants_parts)
-    assert_type(either, CreateCompletionResponse | Iterator[CreateCompletionStreamResponse])
+    assert_type(either, CreateCompletionResponse | ChunkStream[CreateCompletionStreamResponse])
     return text
 
 
@@ -78,7 +83,7 @@ def chat(llm: Llama) -> str:
         assert_type(call["function"]["name"], str)
         assert_type(call["function"]["arguments"], str)
     chunks = llm.create_chat_completion(messages, stream=True, enable_thinking=False)
-    assert_type(chunks, Iterator[CreateChatCompletionStreamResponse])
+    assert_type(chunks, ChunkStream[CreateChatCompletionStreamResponse])
     for chunk in chunks:
         delta = chunk["choices"][0]["delta"]
         assert_type(delta, ChatCompletionStreamResponseDelta)
@@ -127,7 +132,15 @@ def hooks(llm: Llama) -> CreateCompletionResponse:
     def long_enough(ids: npt.NDArray[np.intc], logits: npt.NDArray[np.single]) -> bool:
         return len(ids) > 100 and bool(logits.max() > 10)
 
+    class Cooler(BatchLogitsProcessor):
+        def __call__(
+            self, input_ids: Sequence[npt.NDArray[np.intc]], scores: npt.NDArray[np.single]
+        ) -> None:
+            scores *= np.single(len(input_ids))
+
     llm("x", logits_processor=forbid, stopping_criteria=long_enough)
+    llm("x", logits_processor=Cooler())
+    llm("x", logits_processor=[forbid, Cooler()], sampling_trace=True)
     return llm(
         "x",
         logits_processor=LogitsProcessorList([forbid]),
@@ -164,6 +177,25 @@ def by_hand(llm: Llama) -> bytes:
     return llm.detokenize(tokens)
 
 
+@dataclass
+class Person:
+    name: str
+    age: int
+
+
+def structured(llm: Llama) -> int:
+    assert_type(llm.parse("Jason is 25 years old", Person, max_tokens=64).age, int)
+    assert_type(llm.parse([{"role": "user", "content": "Hi"}], list[str]), list[str])
+    answer = llm.create_chat_completion([{"role": "user", "content": "Hi"}], response_format=Person)
+    print(answer["choices"][0]["message"].get("parsed"))
+    choice = llm.choose("Is Paris in France?", [" yes", " no"])
+    assert_type(choice.probabilities, dict[str, float])
+    stream = llm("Jason is 25: ", schema=Person, stream=True)
+    for value in stream.partial():
+        print(value)
+    return choice.index
+
+
 def measure(llm: Llama) -> float:
     scores = llm.score("The capital of Japan is", [" Tokyo", " Oslo"])
     assert_type(scores[0].is_greedy, bool)
@@ -172,14 +204,33 @@ def measure(llm: Llama) -> float:
     return llm.perplexity("a long text").perplexity
 
 
+def get_time(city: str) -> str:
+    """Get the time of a city."""
+    return city
+
+
+def with_tools(llm: Llama) -> str:
+    messages = [{"role": "user", "content": "What time is it in Lima?"}]
+    with MCPServer.stdio("server", ["--quiet"]) as server:
+        run = llm.run(messages, [get_time, Tool.of(load), server], temperature=0, stream=True)
+        for event in run:
+            if isinstance(event, ToolResult):
+                assert_type(event.call.name, str)
+                print(event.is_error)
+    return llm.run(messages, [get_time]).result().text
+
+
 async def concurrently(path: str) -> str:
     async with AsyncLlama(path, n_parallel=4) as llm:
         whole = await llm("Once", max_tokens=4)
         assert_type(whole, CreateCompletionResponse)
         parts = await llm.create_chat_completion([{"role": "user", "content": "Hi"}], stream=True)
-        assert_type(parts, AsyncIterator[CreateChatCompletionStreamResponse])
-        async for part in parts:
+        assert_type(parts, AsyncChunkStream[CreateChatCompletionStreamResponse])
+        iterator: AsyncIterator[CreateChatCompletionStreamResponse] = parts
+        async for part in iterator:
             assert_type(part["choices"][0]["delta"].get("content"), str | None)
+        async for event in llm.run([{"role": "user", "content": "Hi"}], [get_time], max_steps=2):
+            assert_type(event, Event)
         return whole["choices"][0]["text"]
 
 

@@ -31,6 +31,7 @@ BUILTINS = {
     errors.GrammarError: (ValueError,),
     errors.ChatTemplateError: (ValueError,),
     errors.ChatParseError: (ValueError,),
+    errors.ReplyValidationError: (ValueError,),
     errors.StateError: (ValueError, RuntimeError),
     errors.DecodeError: (RuntimeError,),
 }
@@ -83,3 +84,10 @@ def test_a_prompt_that_is_too_long_is_a_wrong_argument() -> None:
 def test_the_tree_in_the_docstring_is_complete() -> None:
     assert errors.__doc__ is not None
     assert [name for name in errors.__all__ if name not in errors.__doc__] == []
+
+
+def test_what_is_wrong_with_a_reply_crosses_processes() -> None:
+    error = errors.ReplyValidationError("wrong", text="{}", field="a.b", reason="it is missing")
+    copied = pickle.loads(pickle.dumps(error))
+    assert (copied.text, copied.field, copied.reason) == ("{}", "a.b", "it is missing")
+    assert str(copied) == "wrong"

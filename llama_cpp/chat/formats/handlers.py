@@ -302,8 +302,11 @@ def handler_arguments(params: ChatParams) -> dict[str, Any]:
         for name in FurtherSamplingOptions.__annotations__
         if getattr(sampling, name) != getattr(plain.sampling, name)
     }
+    further |= generation.service.arguments()
     if generation.n != 1:
         further["n"] = generation.n
+    if generation.sampling_trace:
+        further["sampling_trace"] = True
     if params.include_usage:
         further["stream_options"] = {"include_usage": True}
     return known | further
@@ -312,4 +315,5 @@ def handler_arguments(params: ChatParams) -> dict[str, Any]:
 _FURTHER = (
     "lora", "parallel_tool_calls", "enable_thinking", "reasoning_format",
     "continue_final_message", "chat_template_kwargs", "parse_special",
+    "thinking_budget", "thinking_end_message", "reasoning_effort",
 )  # fmt: skip

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from ...llama import Llama
-from ..arguments import chat_job
+from ..arguments import chat_job, serving
 from ..chunk_builder import built_events, written
 from ..context import Context
 from ..encoding import event
@@ -18,8 +18,15 @@ from ..errors import ErrorResponse, anthropic_shape
 from ..generation import PolledJob
 from ..json_body import JSONBodyRoute
 from ..stream import answered
-from ..types import Body, Integer, Number, Share, Stops
-from .shapes import MessageBuilder, chat_tool_choice, chat_tools, conversation, wants_thoughts
+from ..types import Body, Integer, Number, Serving, Share, Stops
+from .shapes import (
+    MessageBuilder,
+    chat_response_format,
+    chat_thinking,
+    chat_tool_choice,
+    chat_tools,
+    conversation,
+)
 
 router = APIRouter(tags=["Anthropic"], route_class=JSONBodyRoute)
 
@@ -33,13 +40,17 @@ class CountTokensRequest(Body):
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, Any] | None = None
     thinking: dict[str, Any] | None = None
+    output_config: dict[str, Any] | None = None
+    output_format: dict[str, Any] | None = Field(
+        None, description="The older place of output_config.format."
+    )
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"messages": [{"role": "user", "content": "Hi."}]}]}
     )
 
 
-class CreateMessageRequest(CountTokensRequest):
+class CreateMessageRequest(CountTokensRequest, Serving):
     """The body of ``/v1/messages``."""
 
     max_tokens: Annotated[Integer, Field(ge=1)]
@@ -69,8 +80,11 @@ def _arguments(body: CountTokensRequest) -> dict[str, Any]:
         arguments["continue_final_message"] = True  # the reply goes on from there
     if (body.tool_choice or {}).get("disable_parallel_tool_use"):
         arguments["parallel_tool_calls"] = False
+    form = (body.output_config or {}).get("format") or body.output_format
+    if form is not None:
+        arguments["response_format"] = chat_response_format(form)
     if body.thinking is not None:
-        arguments["enable_thinking"] = wants_thoughts(body.thinking)
+        arguments |= chat_thinking(body.thinking)
     return arguments
 
 
@@ -82,7 +96,7 @@ async def create_message(
     name = context.registry.name_of(body.model)
     arguments = {
         **_arguments(body), "max_tokens": context.capped(body.max_tokens), "model": name,
-        "stop": body.stop_sequences or [],
+        "stop": body.stop_sequences or [], **serving(body),
     }  # fmt: skip
     for field in ("temperature", "top_k", "top_p"):
         if getattr(body, field) is not None:

@@ -9,10 +9,13 @@ from typing import Any
 
 from ..chunk_builder import Event, calls_in, whole_as_chunk
 from ..errors import RequestError
+from ..types import INT32_MAX
 
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _THINKING = ("enabled", "disabled", "adaptive")
-_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+_REASONS = {
+    "stop": "end_turn", "length": "max_tokens", "timeout": "max_tokens", "tool_calls": "tool_use",
+}  # fmt: skip
 
 
 def conversation(system: Any, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -154,16 +157,37 @@ def chat_tool_choice(choice: Mapping[str, Any] | None) -> Any:
     return _TOOL_CHOICES[kind]
 
 
-def wants_thoughts(thinking: Mapping[str, Any]) -> bool:
-    """Whether thoughts are asked for.
+def chat_response_format(form: Any) -> dict[str, Any]:
+    """Make a chat's response format of ``output_config.format``.
 
     Raises:
-        RequestError: It is of no known type.
+        RequestError: It is of no known type, or has no schema.
+    """
+    kind = form.get("type") if isinstance(form, Mapping) else form
+    if kind != "json_schema":
+        raise _no_type("output_config.format", kind, ("json_schema",))
+    if not isinstance(form.get("schema"), Mapping):
+        raise RequestError(400, "output_config.format needs a schema", param="output_config")
+    return {"type": "json_schema", "json_schema": {"schema": form["schema"]}}
+
+
+def chat_thinking(thinking: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a chat's arguments of how much to think.
+
+    Raises:
+        RequestError: It is of no known type, or its budget is no number of tokens.
     """
     kind = thinking.get("type")
     if kind not in _THINKING:
         raise _no_type("thinking", kind, _THINKING)
-    return str(kind) != "disabled"
+    if kind == "disabled":
+        return {"enable_thinking": False, "thinking_budget": 0}
+    budget = thinking.get("budget_tokens")
+    if budget is not None and (type(budget) is not int or not 0 <= budget <= INT32_MAX):
+        raise RequestError(
+            400, f"thinking.budget_tokens={budget!r} must be a number of tokens", param="thinking"
+        )
+    return {"enable_thinking": True, "thinking_budget": budget}
 
 
 def _no_type(field: str, kind: Any, known: Sequence[str]) -> RequestError:

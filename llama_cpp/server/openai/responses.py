@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from ...llama import Llama
-from ..arguments import chat_job
+from ..arguments import chat_job, serving
 from ..chunk_builder import built_events, written
 from ..context import Context
 from ..errors import ErrorResponse, RequestError
 from ..generation import PolledJob
 from ..json_body import JSONBodyRoute
 from ..stream import PING
-from ..types import Body, Integer, Number, Share
+from ..types import Integer, Number, Serving, Share
 from .responses_events import ResponseBuilder
 from .responses_request import chat_response_format, chat_tool_choice, chat_tools, conversation
 
 router = APIRouter(tags=["OpenAI V1"], route_class=JSONBodyRoute)
 
 
-class CreateResponseRequest(Body):
+class CreateResponseRequest(Serving):
     """The body of ``/v1/responses``."""
 
     model: str | None = None
@@ -43,7 +43,7 @@ class CreateResponseRequest(Body):
     tools: list[dict[str, Any]] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=100)] | None = None
     top_p: Share | None = None
-    truncation: str | None = None
+    truncation: Literal["auto", "disabled"] | None = None
     user: str | None = None
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"input": "Name a colour."}]})
@@ -75,9 +75,10 @@ async def create_response(
             arguments[field] = getattr(body, field)
     if body.top_logprobs:
         arguments |= {"logprobs": True, "top_logprobs": body.top_logprobs}
-    effort = (body.reasoning or {}).get("effort")
-    if effort is not None:
-        arguments["enable_thinking"] = effort != "none"
+    if body.truncation == "auto":
+        arguments["overflow"] = "trim"
+    arguments |= serving(body)
+    arguments["reasoning_effort"] = (body.reasoning or {}).get("effort")
     builder = ResponseBuilder(_echoed(body, name))
 
     def call(llama: Llama) -> PolledJob:

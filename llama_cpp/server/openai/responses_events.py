@@ -10,6 +10,9 @@ from typing import Any
 
 from ..chunk_builder import Event, calls_in, whole_as_chunk
 
+_CUT = {"length": "max_output_tokens", "timeout": "timeout"}
+"""Why a response is incomplete, by the finish reason of the chat."""
+
 
 class ResponseBuilder:
     """Makes a response of the parts of a chat's answer.
@@ -53,10 +56,11 @@ class ResponseBuilder:
             for call in calls_in(delta):
                 yield from self._call(call)
             if reason := choice["finish_reason"]:
-                yield from self._close("incomplete" if reason == "length" else "completed")
-                if reason == "length":
+                cut = _CUT.get(reason)
+                yield from self._close("incomplete" if cut else "completed")
+                if cut:
                     self.response["status"] = "incomplete"
-                    self.response["incomplete_details"] = {"reason": "max_output_tokens"}
+                    self.response["incomplete_details"] = {"reason": cut}
                 else:
                     self.response["status"] = "completed"
 
@@ -233,10 +237,11 @@ def _logprobs(choice: Mapping[str, Any]) -> list[Any]:
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0)
+    thought = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens", 0)
     return {
         "input_tokens": usage["prompt_tokens"],
         "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
         "output_tokens": usage["completion_tokens"],
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": thought},
         "total_tokens": usage["total_tokens"],
     }

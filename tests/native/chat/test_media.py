@@ -29,6 +29,7 @@ from zoo_vision import write_gemma3_mmproj, write_qwen2vl, write_qwen2vl_mmproj
 from llama_cpp.errors import (
     ContextError,
     ContextWindowError,
+    InvalidArgumentError,
 )
 from llama_cpp.llama import Llama
 from llama_cpp.llama_cache import LlamaDiskCache, LlamaRAMCache
@@ -49,6 +50,13 @@ def hearing(zoo: Zoo) -> Iterator[Llama]:
 
 
 # What they see and hear.
+
+
+def test_choices_read_texts_only(llm: Llama) -> None:
+    asked: Any = [{"role": "user", "content": [picture(1), {"type": "text", "text": "what is it"}]}]
+    with pytest.raises(InvalidArgumentError, match="texts only"):
+        llm.choose(asked, ["yes", "no"])
+    assert llm.choose([{"role": "user", "content": "what is it"}], ["yes", "no"]).text
 
 
 def test_what_an_image_shows_changes_the_reply(llm: Llama) -> None:

@@ -174,7 +174,8 @@ def test_files_that_hold_no_grammar_are_refused(tmp_path: Path) -> None:
 def test_a_grammar_that_refuses_every_token_says_so(llm: Llama, stream: bool) -> None:
     expected = text_of(llm, PROMPT)
     with pytest.raises(GrammarError, match="the grammar allows no token here"):
-        list(complete(llm, PROMPT, grammar='root ::= "a" "\\x00"', stream=stream))
+        rules = 'root ::= "a" "\\x00" more\nmore ::= "x" more'
+        list(complete(llm, PROMPT, grammar=rules, stream=stream))
     assert text_of(llm, PROMPT) == expected
 
 

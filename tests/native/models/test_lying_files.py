@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from tools.fuzz_gguf.use import outcome_of
 print(outcome_of(*sys.argv[1:]))
 """
 KINDS = {"lora": "adapter", "image_mmproj": "projector", "audio_mmproj": "projector"}
-WRITE_PROJECTOR = {
+WRITE_PROJECTOR: dict[str, Callable[[Path], Path]] = {
     "llava": write_image_mmproj,
     "whisper": write_audio_mmproj,
     "gemma3": write_gemma3_mmproj,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import pydantic
 import pytest
 from server_kit import RunningServer
 
@@ -136,3 +137,42 @@ def test_events_come_in_their_order(server: RunningServer) -> None:
     assert kinds[:2] == ["message_start", "content_block_start"]
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert set(kinds[2:-3]) == {"content_block_delta"}
+
+
+class Person(pydantic.BaseModel):
+    name: str
+    age: int
+
+
+EXTRACT: Any = [{"role": "user", "content": "Extract Jason is 25 years old"}]
+
+
+def test_messages_are_parsed(client: anthropic.Anthropic) -> None:
+    arguments: Any = {"model": "tinychat", "max_tokens": 64, "messages": EXTRACT, **GREEDY}
+    message = client.messages.parse(output_format=Person, **arguments)
+    assert message.parsed_output == Person(name="Jason", age=25)
+    with client.messages.stream(output_format=Person, **arguments) as stream:
+        for _ in stream:
+            pass
+        assert stream.get_final_message().parsed_output == Person(name="Jason", age=25)
+
+
+def test_schemas_in_either_place(client: anthropic.Anthropic, server: RunningServer) -> None:
+    form = {"type": "json_schema", "schema": {
+        "type": "object", "properties": {"city": {"enum": ["Rome", "Paris"]}},
+        "required": ["city"], "additionalProperties": False,
+    }}  # fmt: skip
+    body = {"model": "tinychat", "max_tokens": 64, "messages": QUESTION, "temperature": 0}
+    for place in ({"output_config": {"format": form}}, {"output_format": form}):
+        answer = server.post("/v1/messages", {**body, **place}).json()
+        assert json.loads(answer["content"][0]["text"])["city"] in ("Rome", "Paris")
+
+
+@pytest.mark.parametrize(
+    "form", [{"type": "magic"}, {"type": "json_schema"}, {"type": "json_schema", "schema": 3}, "x"]
+)
+def test_formats_that_are_none(client: anthropic.Anthropic, form: Any) -> None:
+    with pytest.raises(anthropic.BadRequestError, match="output_config.format"):
+        client.messages.create(
+            model="tinychat", max_tokens=8, messages=QUESTION, output_config={"format": form}
+        )

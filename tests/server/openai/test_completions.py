@@ -209,3 +209,31 @@ def test_no_likeliest_tokens_are_none_whether_or_not_logprobs_are_asked_for(
     response = {"input": "Hi", "max_output_tokens": 16, "top_logprobs": 0}
     answer = server.post("/v1/responses", response).json()
     assert answer["output"][0]["content"][0]["logprobs"] == []
+
+
+def test_constraints_of_completions(server: RunningServer) -> None:
+    def text(**body: Any) -> str:
+        return str(complete(server, **body)["choices"][0]["text"])
+
+    assert text(regex="[0-9]{3}").isdigit()
+    assert text(choices=["north", "south"]) in ("north", "south")
+    assert text(lark='start: "(" start ")" | "()"', temperature=1, seed=1).startswith("(")
+    assert json.loads(text(json_schema={"const": {"a": [1, None]}}, max_tokens=50)) == {
+        "a": [1, None]
+    }
+
+
+def test_constraints_of_chats(server: RunningServer) -> None:
+    for body, texts in (
+        ({"choices": ["north", "south"]}, ("north", "south")),
+        ({"json_schema": {"enum": ["x"]}}, ('"x"',)),
+    ):
+        assert chat(server, **body)["choices"][0]["message"]["content"] in texts
+
+
+@pytest.mark.parametrize(
+    "body", [{"regex": "(?=a)"}, {"choices": []}, {"regex": "a", "lark": 'start: "a"'}]
+)
+def test_constraints_that_cannot_be(server: RunningServer, body: dict[str, Any]) -> None:
+    response = server.post("/v1/completions", {"prompt": CAPITAL, **body})
+    assert response.status_code == 400, response.text

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from llama_cpp.engine.scheduler import Chunk, plan, youngest
 from llama_cpp.engine.slots import Slot
+from llama_cpp.engine.terms import Terms
 
 
 @st.composite
@@ -265,3 +266,13 @@ def test_a_measured_prompt_is_cut_to_the_logits_there_are() -> None:
     assert slot.request is not None
     slot.request.prompt_logprobs = True
     assert plan([slot, Slot(1)], 40, 10) == [Chunk(slot, 9, True)]
+
+
+def test_the_most_important_prompt_comes_first_and_the_least_important_makes_room() -> None:
+    slots = [busy_slot(number, range(20), n_cached=0) for number in range(3)]
+    for slot, priority in zip(slots, (0, 5, -1), strict=True):
+        assert slot.request is not None
+        slot.request.terms = Terms(priority)
+    chunks = plan(slots, 50, 8)
+    assert [(chunk.slot.id, chunk.n_tokens) for chunk in chunks] == [(1, 20), (0, 20), (2, 10)]
+    assert youngest(chunks) is slots[2]

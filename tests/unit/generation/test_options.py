@@ -10,13 +10,13 @@ import pytest
 
 from llama_cpp.async_llama import AsyncLlama
 from llama_cpp.chat.formats.handlers import RenderingHandler, handler_arguments
-from llama_cpp.chat.options import ChatOptions
+from llama_cpp.chat.options import ChatOptions, FurtherChatOptions
 from llama_cpp.chat.params import ChatParams
-from llama_cpp.generation.options import CompletionOptions
+from llama_cpp.generation.options import CompletionOptions, FurtherCompletionOptions
 from llama_cpp.generation.params import CompletionParams
 from llama_cpp.llama import Llama
 from llama_cpp.models.params import ContextParams, ModelParams, arguments_of
-from llama_cpp.sampling.options import FurtherSamplingOptions, SamplingOptions
+from llama_cpp.sampling.options import SamplingOptions
 from llama_cpp.sampling.params import NAMES, SamplingParams
 
 Empty = inspect.Parameter.empty
@@ -40,7 +40,7 @@ CHAT = [Llama.create_chat_completion, AsyncLlama.create_chat_completion]
 def test_completions_take_every_option(method: Any) -> None:
     given = arguments(method)
     assert given.pop("prompt") is Empty
-    assert {*given, *FurtherSamplingOptions.__annotations__} == set(
+    assert {*given, *FurtherCompletionOptions.__annotations__} == set(
         CompletionOptions.__annotations__
     )
     assert given == {
@@ -52,7 +52,7 @@ def test_completions_take_every_option(method: Any) -> None:
 def test_chats_take_every_option(method: Any) -> None:
     given = arguments(method)
     assert given.pop("messages") is Empty
-    assert {*given, *FurtherSamplingOptions.__annotations__} == set(ChatOptions.__annotations__)
+    assert {*given, *FurtherChatOptions.__annotations__} == set(ChatOptions.__annotations__)
     assert given == {
         name: value for name, value in arguments(CHAT[0]).items() if name != "messages"
     }
@@ -86,6 +86,11 @@ def test_no_sampling_parameter_is_lost_on_the_way(name: str) -> None:
     assert getattr(chat.sampling, name) == getattr(expected, name)
     handed = handler_arguments(chat)
     assert name in handed, "a handler of somebody else's does not get it"
+
+
+def test_handlers_are_told_of_a_trace() -> None:
+    assert ChatParams.of({"sampling_trace": True}).generation.sampling_trace
+    assert handler_arguments(ChatParams.of({"sampling_trace": True}))["sampling_trace"] is True
 
 
 def test_handlers_take_what_they_are_given() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from llama_cpp.errors import InvalidArgumentError
+from llama_cpp.errors import LogitsProcessorError
 from llama_cpp.sampling.hooks import (
     LogitsProcessorList,
     MinTokensLogitsProcessor,
@@ -67,7 +67,7 @@ def test_scores_come_back_as_the_engine_reads_them(returned: Any) -> None:
 
 @pytest.mark.parametrize("shape", [(), (5,), (7,), (1, 6), (6, 1), (0,)])
 def test_scores_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(InvalidArgumentError, match="a logits processor returned shape") as raised:
+    with pytest.raises(LogitsProcessorError, match="a logits processor returned shape") as raised:
         process(lambda ids, scores: np.zeros(shape, np.single), IDS, row())
     assert str(shape) in str(raised.value) and "(6,)" in str(raised.value)
 
@@ -81,7 +81,7 @@ def test_nan_is_no_score(value: float) -> None:
         return np.append(scores[:5], np.single(value))
 
     for processor in (leaves_one, returns_one, [returns_one, adds_one]):
-        with pytest.raises(InvalidArgumentError, match="left NaN in the scores: use -inf"):
+        with pytest.raises(LogitsProcessorError, match="left NaN in the scores: use -inf"):
             process(processor, IDS, row())
 
 
@@ -129,7 +129,7 @@ def test_a_shape_is_checked_after_each_processor() -> None:
         seen.append(scores.shape)
         return scores
 
-    with pytest.raises(InvalidArgumentError, match="shape"):
+    with pytest.raises(LogitsProcessorError, match="shape"):
         LogitsProcessorList([watches, cuts, watches])(IDS, row())
     assert seen == [(6,)]
 

@@ -24,9 +24,10 @@ OF_PYTHON = re.compile(
 )
 # What no request can come to.
 ONLY_IN_PYTHON = (
-    "chat/chats.py", "chat/formats", "chat/openai_objects.py", "constraints/gbnf.py",
-    "constraints/json_schema/converter.py", "engine/speculative", "generation/manual_sequence.py",
-    "generation/measures.py", "generation/scoring.py", "generation/states.py", "handles/adapter.py",
+    "chat/asking.py", "chat/chats.py", "chat/formats", "chat/openai_objects.py",
+    "constraints/gbnf.py", "constraints/json_schema/converter.py", "engine/speculative",
+    "generation/manual_sequence.py", "generation/choosing.py", "generation/measures.py",
+    "generation/scoring.py", "generation/states.py", "handles/adapter.py",
     "handles/batch.py", "handles/candidates.py", "handles/context_params.py", "handles/memory.py",
     "handles/python_sampler.py", "handles/sampler.py", "handles/state.py", "handles/threadpool.py",
     "handles/token_sampler.py", "models/fit.py", "models/loading.py", "models/params.py",
