@@ -165,7 +165,7 @@ def is_guided() -> bool:
         return True
     _log.warning(
         "llguidance is not installed: JSON schemas become GBNF grammars, which are slower and "
-        "know fewer keywords (pip install llguidance)"
+        "know fewer keywords (pip install llguidance jsonschema)"
     )
     return False
 
@@ -173,5 +173,5 @@ def is_guided() -> bool:
 def _need_guidance(name: str) -> None:
     if not guidance.is_installed():
         raise InvalidArgumentError(
-            f"the llguidance package is needed for {name}: pip install llguidance"
+            f"the llguidance package is needed for {name}: pip install llguidance jsonschema"
         )
