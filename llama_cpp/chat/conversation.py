@@ -222,7 +222,9 @@ class TemplateConversation:
                 if (thoughts := _thought_tags(rendered)) is not None:
                     self._own_grammar = AfterThoughts(
                         self._own_grammar, thoughts,
-                        may_think=bool(given.get("enable_thinking", True)),
+                        # The engine admits thoughts also where a template knows of none.
+                        may_think=bool(given.get("enable_thinking", True))
+                        and thoughts.start in template.source,
                     )  # fmt: skip
             else:
                 given["json_schema"] = check_json_schema(form.schema, allow_unsupported=True)

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("llama_cpp")
 
-_ROW_ITEMS_MAX = 50_000  # an object takes four for each optional property
 _ASCII_CLASSES = "d"
 _WORTH_SPELLING = 3
+_ROW_ITEMS_MAX = 50_000  # an object takes four for each optional property
 _MESSAGE_MAX = 500
 
 
