@@ -207,7 +207,6 @@ class Rewriter:
         if found is None:
             self._report(spot, "uniqueItems", "a grammar does not remember items")
             return
-        base.pop("items", None)
         also.append({"anyOf": [_NO_ARRAY, {"enum": found}]})
 
     def _members(self, spot: Spot, base: dict[str, Any], also: list[Any]) -> None:

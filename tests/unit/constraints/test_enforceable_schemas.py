@@ -45,6 +45,10 @@ ENFORCED: list[tuple[dict[str, Any], list[str], list[str]]] = [
         {"type": "array", "uniqueItems": True, "items": {"enum": [1, 2, 3]}},
         ["[]", "[3, 1]", "[2, 1, 3]"], ["[1, 1]", "[1, 2, 1]"],
     ),
+    (
+        {"type": "array", "uniqueItems": True, "items": {"enum": [1, "a"], "type": "integer"}},
+        ["[]", "[1]"], ["[1, 1]", '["a"]'],
+    ),
     ({"dependentRequired": {"a": ["b"]}}, ['{"a": 1, "b": 2}', "{}"], ['{"a": 1}']),
     ({"propertyNames": {"enum": [None]}}, ["{}"], ['{"": 1}']),
     ({"propertyNames": {"maxLength": 2}, "properties": {"abc": {}}}, ['{"ab": 1}'], ['{"abc": 1}']),
@@ -125,6 +129,10 @@ REST: list[tuple[dict[str, Any], str, Any]] = [
     (
         {"propertyNames": {"$ref": "#/$defs/d", "pattern": "b"}, "$defs": {"d": {"minLength": 2}}},
         "#/propertyNames", {"aa": 1},
+    ),
+    (
+        {"uniqueItems": True, "items": {"type": "boolean", "allOf": [{"const": True}]}},
+        "#/uniqueItems", [True, True],
     ),
     (
         {"uniqueItems": True, "items": {"$ref": "#/$defs/d", "minimum": 3},
