@@ -49,11 +49,12 @@ def few_values(spot: Spot) -> list[Any] | None:
     """All values of a schema that has few."""
     if not isinstance(spot.node, dict):
         return None
+    if not spot.node.keys() <= {"enum", "const", "type", "title", "description"}:
+        return None
     values = values_of(spot.node)
-    if values is None and spot.node.get("type") == "boolean":
-        return [False, True]
-    alone = spot.node.keys() <= {"enum", "const", "type", "title", "description"}
-    return values if alone else None
+    if "type" in spot.node and (values is None or len(spot.node.keys() & {"enum", "const"}) > 1):
+        return [False, True] if spot.node["type"] == "boolean" and values is None else None
+    return values
 
 
 def pattern_of(node: dict[str, Any]) -> str | None:

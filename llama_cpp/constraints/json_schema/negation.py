@@ -197,6 +197,8 @@ def _bound(type_: str, keyword: str, step: int = 0) -> Callable[[Negation, Spot,
         bound = spot.node[keyword]
         if isinstance(bound, bool) or (step and bound + step < 0):
             return [None if isinstance(bound, bool) else False]
+        if keyword == "maxProperties" and bound:
+            return [None]  # a name that is written twice would count twice
         return [{"type": type_, opposite: bound + step}]
 
     return negated
@@ -222,7 +224,8 @@ def _other_values(values: list[Any]) -> list[Any]:
             found.append({"type": type_})
             continue
         # Of those with as many members some are others, too.
-        found.append({"type": type_, f"min{name}": max(sizes) + 1})
+        if type_ == "array" or max(sizes) == 0:
+            found.append({"type": type_, f"min{name}": max(sizes) + 1})
         if min(sizes):
             found.append({"type": type_, f"max{name}": min(sizes) - 1})
     found += [_other_members(value) for value in values if isinstance(value, dict)][:1]

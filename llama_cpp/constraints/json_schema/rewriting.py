@@ -207,7 +207,6 @@ class Rewriter:
         if found is None:
             self._report(spot, "uniqueItems", "a grammar does not remember items")
             return
-        base.pop("items", None)
         also.append({"anyOf": [_NO_ARRAY, {"enum": found}]})
 
     def _members(self, spot: Spot, base: dict[str, Any], also: list[Any]) -> None:
@@ -223,7 +222,9 @@ class Rewriter:
         base.update(kept)
         also.extend(more)
         open_names = node.get("additionalProperties") is not False or "patternProperties" in node
-        if kept.get("minProperties", 0) > 1 and open_names:
+        known = [name for name, inner in node.get("properties", {}).items() if inner is not False]
+        others = node.get("minProperties", 0) - len({*known, *node.get("required", ())})
+        if others > 1 and open_names:
             self._report(spot, "minProperties", "a name that is written twice counts twice")
 
     def _by_pattern(self, spot: Spot) -> dict[str, Any] | None:
