@@ -1,5 +1,6 @@
 // The loops over a row of logits, which has an entry for every token of the vocabulary.
 #include <algorithm>
+#include <bitset>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -153,6 +154,32 @@ void masked_candidates(candidates_t & to, const float * logits, int32_t n_vocab,
     }
 }
 
+int32_t count_bits(const uint32_t * mask, int32_t n_vocab) {
+    int32_t count = 0;
+    for (int32_t i = 0; i < (n_vocab + 31) / 32; ++i) {
+        count += static_cast<int32_t>(std::bitset<32>(mask[i]).count());
+    }
+    return count;
+}
+
+// The n best of those whose bits are set, where there are many.
+void best_masked_candidates(
+        candidates_t & to, const float * logits, int32_t n_vocab, int32_t n, biases_t biases, const uint32_t * mask) {
+    static thread_local std::vector<float> allowed;
+    allowed.assign(logits, logits + n_vocab);
+    for (int32_t i = 0; i < biases.size; ++i) {
+        allowed[biases.data[i].token] += biases.data[i].bias;
+    }
+    for (int32_t first = 0; first < n_vocab; first += 32) {
+        const uint32_t bits = mask[first / 32];
+        const int32_t  end  = bits == UINT32_MAX ? first : std::min(first + 32, n_vocab);
+        for (int32_t id = first; id < end; ++id) {
+            allowed[id] = (bits >> (id - first) & 1) != 0 ? allowed[id] : -INFINITY;
+        }
+    }
+    best_candidates(to, allowed.data(), n_vocab, n);
+}
+
 llama_token chosen(llama_sampler * chain, llama_token_data_array & candidates) {
     llama_sampler_apply(chain, &candidates);
     if (candidates.selected < 0 || candidates.selected >= static_cast<int64_t>(candidates.size)) {
@@ -193,6 +220,9 @@ INLINED float exp_of(float x) {
 }
 
 constexpr int32_t lanes = 16;
+
+// So many allowed tokens are more to list than a row is to search for the best.
+constexpr int32_t many = 1024;
 
 VECTORIZED float highest_of(const float * values, int32_t count) {
     float   highest[lanes];
@@ -260,14 +290,17 @@ llama_token bridge_sample(
         static thread_local candidates_t row;
         const auto [chain, grammar, bias_data, n_biases, n_best, n_vocab, mask, asks] = *sampler;
         const biases_t biases = { bias_data, n_biases };
-        const bool some = mask == nullptr && 0 < n_best && n_best < n_vocab;
+        const int32_t n_allowed = mask == nullptr ? n_vocab : count_bits(mask, n_vocab);
+        const bool some = 0 < n_best && n_best < n_allowed && (mask == nullptr || n_allowed > many);
         if (logits == nullptr) {
             logits = llama_get_logits_ith(ctx, idx);
         }
         if (logits == nullptr) {
             throw std::runtime_error("the last decode gave no logits for entry " + std::to_string(idx));
         }
-        if (mask != nullptr) {
+        if (mask != nullptr && some) {
+            best_masked_candidates(row, logits, n_vocab, n_best, biases, mask);
+        } else if (mask != nullptr) {
             masked_candidates(row, logits, n_vocab, biases, mask);
             if (row.empty()) {
                 throw std::runtime_error("nothing is allowed here");

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -119,3 +119,56 @@ def test_one_request_that_fails_leaves_the_others_alone(zoo: Zoo) -> None:
             complete(llm, prompts, logit_bias=everything)
         together = complete(llm, prompts)["choices"]
         assert [choice["text"] for choice in together] == alone
+
+
+class Allowing:
+    """A matcher that allows some tokens, but for the first one that it is asked about."""
+
+    is_complete = False
+
+    def __init__(self, allowed: npt.NDArray[np.bool_]) -> None:
+        padded = np.zeros(-(-len(allowed) // 32) * 32, bool)
+        padded[: len(allowed)] = allowed
+        bits = np.packbits(padded, bitorder="little")
+        self._words = np.frombuffer(bits.tobytes(), np.uint32)
+        self._allowed = allowed
+        self.asked: list[int] = []
+
+    def accept(self, token: int) -> bool:
+        self.asked.append(token)
+        return len(self.asked) > 1 and bool(self._allowed[token])
+
+    def mask(self) -> int:
+        return int(self._words.ctypes.data)
+
+    def n_allowed(self, tokens: Sequence[int]) -> int:
+        return len(tokens)
+
+    def forced(self) -> Sequence[int]:
+        return ()
+
+
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from([0.001, 0.3, 0.999, 1]), st.sampled_from([0, 1, 40]),
+    st.booleans(),
+)  # fmt: skip
+def test_the_choice_is_among_the_best_of_what_is_allowed(
+    seed: int, share: float, n_best: int, is_biased: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    n_vocab = 5003
+    row = random.normal(size=n_vocab).astype(np.float32)
+    allowed = random.random(n_vocab) < share
+    allowed[random.integers(n_vocab)] = True
+    biases = {int(token): 3.0 for token in random.integers(n_vocab, size=9)} if is_biased else {}
+    biased = row.copy()
+    biased[list(biases)] += 3.0
+    best = [samplers.top_k(n_best or 1)]
+    matcher = Allowing(allowed)
+    sampler = TokenSampler(
+        SamplerChain([*best, samplers.dist(1)]), n_vocab, matcher, n_best, biases
+    )
+    token = sampler.sample_row(row)
+    assert matcher.asked[-1] == token and len(matcher.asked) == 2
+    assert allowed[token]
+    assert np.count_nonzero(biased[allowed] > biased[token]) < (n_best or 1)
