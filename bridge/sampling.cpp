@@ -162,6 +162,19 @@ int32_t count_bits(const uint32_t * mask, int32_t n_vocab) {
     return count;
 }
 
+VECTORIZED void forbid_others(float * logits, int32_t n_vocab, const uint32_t * mask) {
+    int32_t first = 0;
+    for (; first + 32 <= n_vocab; first += 32) {
+        const uint32_t bits = mask[first / 32];
+        for (int32_t i = 0; i < 32; ++i) {
+            logits[first + i] = (bits & (1u << i)) != 0 ? logits[first + i] : -INFINITY;
+        }
+    }
+    for (int32_t id = first; id < n_vocab; ++id) {
+        logits[id] = (mask[id / 32] & (1u << id % 32)) != 0 ? logits[id] : -INFINITY;
+    }
+}
+
 // The n best of those whose bits are set, where there are many.
 void best_masked_candidates(
         candidates_t & to, const float * logits, int32_t n_vocab, int32_t n, biases_t biases, const uint32_t * mask) {
@@ -170,13 +183,7 @@ void best_masked_candidates(
     for (int32_t i = 0; i < biases.size; ++i) {
         allowed[biases.data[i].token] += biases.data[i].bias;
     }
-    for (int32_t first = 0; first < n_vocab; first += 32) {
-        const uint32_t bits = mask[first / 32];
-        const int32_t  end  = bits == UINT32_MAX ? first : std::min(first + 32, n_vocab);
-        for (int32_t id = first; id < end; ++id) {
-            allowed[id] = (bits >> (id - first) & 1) != 0 ? allowed[id] : -INFINITY;
-        }
-    }
+    forbid_others(allowed.data(), n_vocab, mask);
     best_candidates(to, allowed.data(), n_vocab, n);
 }
 

@@ -22,6 +22,7 @@ _log = logging.getLogger("llama_cpp")
 
 _ASCII_CLASSES = "d"
 _WORTH_SPELLING = 3
+_WAITS_MAX = 1
 _ROW_ITEMS_MAX = 50_000  # an object takes four for each optional property
 _MESSAGE_MAX = 500
 
@@ -111,6 +112,7 @@ class GuidanceMatcher:
         import numpy as np
 
         self._matcher = matcher
+        self._n_free = self._n_waits = 0
         self._mask = np.zeros(-(-vocab.n_tokens // 32), np.uint32)
 
     def accept(self, token: int) -> bool:
@@ -135,9 +137,16 @@ class GuidanceMatcher:
 
     def forced(self) -> Sequence[int]:
         """The tokens that have to follow."""
+        # In the middle of a free text it is asked less often: an answer takes a tenth of a step.
+        if self._n_waits:
+            self._n_waits -= 1
+            return ()
         # A byte or two seldom make a token: what comes next may be in it.
         if len(self._matcher.compute_ff_bytes()) < _WORTH_SPELLING:
+            self._n_free = min(self._n_free + 1, _WAITS_MAX)
+            self._n_waits = self._n_free
             return ()
+        self._n_free = 0
         return self._matcher.compute_ff_tokens()
 
     @property
