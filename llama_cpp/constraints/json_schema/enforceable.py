@@ -79,7 +79,12 @@ class EnforceableSchema:
         validator = cls(self.whole, format_checker=FormatChecker(_CHECKED_FORMATS))
         try:
             error = best_match(validator.iter_errors(instance))
-        except (OverflowError, RecursionError, Unresolvable, re.error) as failed:
+        except BaseException as failed:
+            # rpds, which jsonschema uses, panics where it meets the end of the stack.
+            if not isinstance(
+                failed, OverflowError | RecursionError | Unresolvable | re.error
+            ) and (type(failed).__name__ != "PanicException"):
+                raise
             raise GrammarError(f"the JSON cannot be checked by its schema: {failed}") from None
         if error is not None:
             raise GrammarError(
