@@ -216,16 +216,11 @@ class TemplateConversation:
         given = {name: value for name, value in given.items() if value is not None}
         rendered = template.apply(messages, given)
         if form.schema is not None:
-            if is_guided() and _is_whole_reply(rendered):
+            # A reply that has begun is a part of the JSON, which the engine's grammar knows.
+            goes_on = bool(options.get("continue_final_message"))
+            if is_guided() and not goes_on and _is_whole_reply(rendered):
                 self._own_grammar = json_schema(form.schema, strict=form.strict)
                 rendered["grammar"] = ""
-                if (thoughts := _thought_tags(rendered)) is not None:
-                    self._own_grammar = AfterThoughts(
-                        self._own_grammar, thoughts,
-                        # The engine admits thoughts also where a template knows of none.
-                        may_think=bool(given.get("enable_thinking", True))
-                        and thoughts.start in template.source,
-                    )  # fmt: skip
             else:
                 given["json_schema"] = check_json_schema(form.schema, allow_unsupported=True)
                 rendered = template.apply(messages, given)
@@ -255,7 +250,12 @@ class TemplateConversation:
             self._grammar = one_call(self._grammar)
         if form.tool_choice == "required":
             self._grammar = self._calls_only(bool(given.get("enable_thinking", True)))
-        self._thoughts = _thought_tags(rendered)
+        self._thoughts = thoughts = _thought_tags(rendered)
+        own = self._own_grammar
+        if thoughts is not None and isinstance(own, Constraint):
+            # The engine admits thoughts also where a template knows of none.
+            may_think = thoughts.start in template.source and given.get("enable_thinking", True)
+            self._own_grammar = AfterThoughts(own, thoughts, may_think=bool(may_think))
         # The grammars that the engine makes begin with the reply's beginning.
         self._begun = spelled(vocab, self._rendered["generation_prompt"])
         self._preserved = frozenset(

@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from ..errors import GrammarError, InvalidArgumentError
 from ..handles import Model, Sampler
 from ..handles.matcher import Matcher
+from ..validation.native_arguments import encoded_text
 from . import guidance
 from .gbnf import LlamaGrammar
 
@@ -76,6 +77,7 @@ def regex(pattern: str) -> Constraint:
     """
     if not isinstance(pattern, str) or not pattern:
         raise InvalidArgumentError(f"regex={pattern!r} must be a text that is not empty")
+    encoded_text(pattern, "regular expression")
     _need_guidance("regex")
     return guidance.regex(pattern)
 
@@ -89,6 +91,7 @@ def lark(grammar: str) -> Constraint:
     """
     if not isinstance(grammar, str):
         raise InvalidArgumentError(f"lark={grammar!r} must be a text")
+    encoded_text(grammar, "grammar")
     _need_guidance("lark")
     return guidance.lark(grammar)
 
@@ -109,6 +112,7 @@ def choices(options: Sequence[str]) -> Constraint:
     for each in options:
         if not isinstance(each, str) or not each:
             raise InvalidArgumentError(f"a choice must be a text that is not empty, not {each!r}")
+        encoded_text(each, "choice")
     if is_guided():
         return guidance.regex("|".join(map(re.escape, options)))
     quoted = (json.dumps(each, ensure_ascii=False).replace("\\/", "/") for each in options)

@@ -6,13 +6,13 @@ import functools
 import logging
 import threading
 from collections.abc import Sequence
-from functools import cached_property
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from ..errors import GrammarError
 from ..handles import Model, Vocab
+from .regex_length import least_length
 from .spelling import spelled
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _log = logging.getLogger("llama_cpp")
 _ASCII_CLASSES = "d"
 _WORTH_SPELLING = 3
 _WAITS_MAX = 1
+_LENGTH_MAX = 20_000
 _ROW_ITEMS_MAX = 50_000  # an object takes four for each optional property
 _MESSAGE_MAX = 500
 
@@ -54,6 +55,11 @@ def regex(pattern: str) -> GuidedText:
     """What a regular expression matches as a whole."""
     from llguidance import regex_to_lark
 
+    if (length := least_length(pattern)) > _LENGTH_MAX:
+        raise GrammarError(
+            f"the regular expression demands at least {length} characters, and at most "
+            f"{_LENGTH_MAX} can be: say less often what is repeated"
+        )
     return lark(f"start: /{regex_to_lark(pattern, _ASCII_CLASSES)}/")
 
 
@@ -164,16 +170,16 @@ class _TokenizerSource:
         self._vocab = vocab
         self.bos_token_id = None if vocab.bos < 0 else vocab.bos
         self.eos_token_id = vocab.eos if vocab.eos >= 0 else min(vocab.eog_tokens, default=0)
+        said = vocab.pieces()
+        self.tokens: Sequence[bytes] = vocab.pieces(special=True)
+        # Those that say nothing, whatever their names are: no text is written with them.
         self.special_token_ids = [
-            token for token in range(vocab.n_tokens) if vocab.is_control(token)
+            token for token, piece in enumerate(said) if not piece and self.tokens[token]
         ]
 
-    @cached_property
-    def tokens(self) -> Sequence[bytes]:
-        return self._vocab.pieces(special=True)
-
     def __call__(self, text: bytes | str) -> list[int]:
-        return spelled(self._vocab, text if isinstance(text, str) else text.decode())
+        text = text if isinstance(text, str) else text.decode()
+        return spelled(self._vocab, text, parse_special=False)
 
 
 class _Tokenizers:

@@ -74,7 +74,7 @@ def guided(rules: str, root: str = "root") -> guidance.GuidedText | None:
     if not expression or not guidance.is_installed():
         return None
     try:
-        return guidance.lark(f"start: /{expression}/")
+        return guidance.regex(expression)
     except GrammarError:
         return None
 

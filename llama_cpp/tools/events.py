@@ -85,13 +85,13 @@ class Finished:
     """The last event.
 
     Attributes:
-        reason: "stop": the model has answered; "length": its reply was cut, and no call of that
-            reply was run; "max_steps": it would have gone on calling.
+        reason: "stop": the model has answered; "length", "timeout": its reply was cut, and no call
+            of that reply was run; "max_steps": it would have gone on calling.
         text: The text of the last reply.
         messages: The whole conversation, which another run can go on with.
     """
 
-    reason: Literal["stop", "length", "max_steps"]
+    reason: Literal["stop", "length", "timeout", "max_steps"]
     text: str
     messages: Sequence[Mapping[str, Any]]
 

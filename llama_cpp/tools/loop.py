@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 Runnable: TypeAlias = Union[Callable[..., Any], Tool, MCPServer]  # noqa: UP007 - as in events
 
 
+_CUT_OFF: Mapping[str, Literal["stop", "length", "timeout"]] = {
+    "length": "length", "timeout": "timeout",
+}  # fmt: skip
+
+
 class Conversation:
     """A conversation with tools: what to ask the model, and what to make of its replies.
 
@@ -85,7 +90,7 @@ class Conversation:
         self.streams = stream
         self.n_steps = 0
         self._last: ModelReply | None = None
-        self._reason: Literal["stop", "length", "max_steps"] | None = None
+        self._reason: Literal["stop", "length", "timeout", "max_steps"] | None = None
 
     def request(self) -> Mapping[str, Any] | None:
         """Return the arguments of the next ``create_chat_completion``, or None at the end."""
@@ -105,8 +110,11 @@ class Conversation:
         message = {key: each for key, each in reply.message.items() if key != "tool_calls"}
         made = reply.message.get("tool_calls") or []
         calls = [_call(each) for each in made]
-        if reply.finish_reason == "length":
-            self._reason, calls = "length", []  # cut like the reply, so nothing to go on with
+        cut_off = _CUT_OFF.get(reply.finish_reason or "")
+        if cut_off is None and any(each.get("status") == "incomplete" for each in made):
+            cut_off = "stop"  # by a stop string
+        if cut_off is not None:
+            self._reason, calls = cut_off, []  # cut like the reply, so nothing to go on with
         elif not calls:
             self._reason = "stop"
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -102,3 +103,27 @@ def test_a_chat_thinks_and_then_answers_as_it_should(zoo: Zoo, thinks: bool) -> 
             assert found, message
             assert int(found[1].partition(".")[0]) % 5 == 0
             assert bool(message.get("reasoning_content")) == thinks
+
+
+def test_choices_are_the_content(zoo: Zoo) -> None:
+    with open_llama(zoo.llama, n_ctx=1024, chat_template=TEMPLATE) as llm:
+        for thinks in (True, False):
+            answer: Any = llm.create_chat_completion(
+                [{"role": "user", "content": "Yes?"}], choices=["yes", "no"], max_tokens=200,
+                enable_thinking=thinks, thinking_budget=10, ignore_eos=False,
+            )  # fmt: skip
+            assert answer["choices"][0]["message"]["content"] in ("yes", "no")
+
+
+def test_json_that_has_begun_goes_on(zoo: Zoo) -> None:
+    begun = '{"n'
+    messages = [
+        {"role": "user", "content": "A number?"}, {"role": "assistant", "content": begun},
+    ]  # fmt: skip
+    schema = {"type": "object", "properties": {"n": {"type": "boolean"}}, "required": ["n"]}
+    with open_llama(zoo.llama, n_ctx=1024, chat_template=TEMPLATE) as llm:
+        answer: Any = llm.create_chat_completion(
+            messages, response_format={"type": "json_object", "schema": schema}, max_tokens=100,
+            continue_final_message=True, enable_thinking=False, ignore_eos=False,
+        )  # fmt: skip
+    assert isinstance(json.loads(begun + answer["choices"][0]["message"]["content"])["n"], bool)

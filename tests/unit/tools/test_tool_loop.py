@@ -150,13 +150,24 @@ def test_the_steps_are_limited(way: Way) -> None:
 
 
 @WAYS
-def test_calls_of_a_reply_that_was_cut_are_not_run(way: Way) -> None:
-    model = ScriptedModel(calling(("fail", {}), reason="length"))
+@pytest.mark.parametrize("reason", ["length", "timeout"])
+def test_calls_of_a_reply_that_was_cut_are_not_run(way: Way, reason: str) -> None:
+    model = ScriptedModel(calling(("fail", {}), reason=reason))
     events = way(conversation([fail]), model)
     assert [type(each) for each in events] == [ModelReply, Finished]
     last = events[-1]
     assert isinstance(last, Finished)
-    assert last.reason == "length"
+    assert last.reason == reason
+    assert "tool_calls" not in last.messages[-1]
+
+
+@WAYS
+def test_a_call_that_a_stop_string_cut_is_not_run(way: Way) -> None:
+    reply = calling(("fail", '{"a'))
+    reply["choices"][0]["message"]["tool_calls"][0]["status"] = "incomplete"
+    *_, last = way(conversation([fail]), ScriptedModel(reply))
+    assert isinstance(last, Finished)
+    assert last.reason == "stop"
     assert "tool_calls" not in last.messages[-1]
 
 
