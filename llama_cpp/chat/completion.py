@@ -198,9 +198,8 @@ def add_parsed(message: dict[str, Any], shape: Shape, finish_reason: str | None)
         ReplyValidationError: The content stands for no such object.
     """
     has_calls = message.get("tool_calls") or message.get("function_call")
-    is_cut_off = finish_reason == "length"
     content = message.get("content") or ""
-    message["parsed"] = None if has_calls else shape.parse(content, is_cut_off=is_cut_off)
+    message["parsed"] = None if has_calls else shape.parse(content, finish_reason)
 
 
 def _as_legacy(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,7 +153,7 @@ class CompletionJob(Job):
                 **run.traced(records),
             }
             if shape is not None:
-                told["parsed"] = shape.parse(text[base:], is_cut_off=reason != "stop")
+                told["parsed"] = shape.parse(text[base:], reason)
             choices.append(told)
         whole = {**self._head, "choices": choices, "usage": run.usage}
         return cast("CreateCompletionResponse", self._timed(whole, is_last=True))

@@ -90,32 +90,37 @@ class Shape:
             "json_schema": {"name": self.name, "schema": self.schema, "strict": False},
         }
 
-    def parse(self, text: str, *, is_cut_off: bool = False) -> Any:
+    def parse(self, text: str, finish_reason: str | None = "stop") -> Any:
         """Make an object of a reply.
 
         Args:
             text: The reply.
-            is_cut_off: Whether it ended for want of room; an error then says so.
+            finish_reason: Why it ended; where it was cut off, an error says so.
 
         Raises:
             ReplyValidationError: It is none; it says which field is wrong, and why.
         """
+        advice = _ADVICE.get(finish_reason or "")
         try:
             value = self._reader.read(text)
-            if is_cut_off and text[-1:].isdigit():
+            if advice and text[-1:].isdigit():
                 raise Mismatch((), "the number may go on")
             return value
         except Mismatch as error:
             field, reason = field_name(error.path), error.reason
         where = f"its field {field}" if field else "it"
-        advice = ""
-        if is_cut_off:
+        if advice:
             reason = f"the reply was cut off ({reason})"
-            advice = ": give a larger max_tokens, or a larger n_ctx"
         raise ReplyValidationError(
-            f"the reply is no {self.name}, {where} is wrong: {reason}{advice}",
+            f"the reply is no {self.name}, {where} is wrong: {reason}{advice or ''}",
             text=text, field=field, reason=reason,
         )  # fmt: skip
+
+
+_ADVICE = {
+    "length": ": give a larger max_tokens, or a larger n_ctx",
+    "timeout": " by its timeout or deadline",
+}
 
 
 def is_schema(mapping: Mapping[str, Any]) -> bool:

@@ -45,7 +45,7 @@ class ReplyTexts:
 
     def is_whole(self, index: int) -> bool:
         """Whether a reply has ended, and not for want of room."""
-        return self._reasons.get(index) not in (None, "length")
+        return self._reasons.get(index) not in (None, "length", "timeout")
 
     def parsed(self, index: int) -> Any:
         """Make an object of a reply that has ended.
@@ -55,7 +55,7 @@ class ReplyTexts:
         """
         shape = self.shape or Shape.of(self._schema or {})
         text = "".join(self._parts.get(index, ()))
-        return shape.parse(text, is_cut_off=self._reasons.get(index) == "length")
+        return shape.parse(text, self._reasons.get(index))
 
 
 class PartialText:

@@ -234,12 +234,14 @@ def test_schemas_without_jsonschema(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cut_off_replies_say_so() -> None:
     with pytest.raises(ReplyValidationError, match="cut off.*larger max_tokens"):
-        Shape.of(Person).parse('{"name": "J', is_cut_off=True)
+        Shape.of(Person).parse('{"name": "J', "length")
     with pytest.raises(ReplyValidationError, match="the number may go on"):
-        Shape.of(int).parse("12", is_cut_off=True)
+        Shape.of(int).parse("12", "length")
     with pytest.raises(ReplyValidationError, match="JSON"):
-        Shape.of(dict[str, int]).parse('{"a": 12', is_cut_off=True)
-    assert Shape.of(list[int]).parse("[12]", is_cut_off=True) == [12]
+        Shape.of(dict[str, int]).parse('{"a": 12', "length")
+    assert Shape.of(list[int]).parse("[12]", "length") == [12]
+    with pytest.raises(ReplyValidationError, match=r"cut off .* by its timeout or deadline"):
+        Shape.of(Person).parse('{"name": "J', "timeout")
 
 
 def test_long_names_are_left_out() -> None:
