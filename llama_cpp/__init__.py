@@ -81,6 +81,7 @@ _TYPES = """
     CreateCompletionStreamResponse CreateEmbeddingResponse Embedding EmbeddingData
     EmbeddingUsage JsonType PromptTokensDetails CompletionTokensDetails RerankDocument
     RerankResponse RerankResult
+    PromptProgress SamplingTraceStage Timings TracedCandidate
 """.split()
 _MODULES = {
     **dict.fromkeys(_TYPES, "llama_types"),

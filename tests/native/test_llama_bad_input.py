@@ -118,7 +118,7 @@ OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"stop": 5}, InvalidArgumentError, "stop=5 must be a text, or a list of texts"),
     ({"grammar": 5}, InvalidArgumentError, "grammar=5 must be a LlamaGrammar, or rules"),
     ({"grammar": "root ::= ("}, GrammarError, "line 1, column 11"),
-    ({"grammar": 'root ::= "\\x00"'}, GrammarError, "the grammar allows no token here"),
+    ({"grammar": 'root ::= "\\x00" root'}, GrammarError, "the grammar allows no token here"),
     ({"logits_processor": raising}, LookupError, "no such word"),
     ({"logits_processor": [5]}, InvalidArgumentError, "must be callable"),
     ({"stopping_criteria": [raising]}, LookupError, "no such word"),

@@ -76,7 +76,7 @@ def test_grammars_of_response_formats() -> None:
     assert anything._grammar == f._grammar_for_json()._grammar
     exact = f._grammar_for_response_format({"type": "json_object", "schema": SCHEMA})
     assert exact._grammar != anything._grammar
-    impossible = json.dumps({"not": {}})
+    impossible = json.dumps({"type": "strnig"})
     assert f._grammar_for_json_schema(impossible)._grammar == anything._grammar
     with pytest.raises(GrammarError):
         f._grammar_for_json_schema(impossible, fallback=False)
