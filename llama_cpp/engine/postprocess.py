@@ -52,9 +52,11 @@ class Postprocessor:
         self._row_sampler = RowSampler(context.n_seq_max)
         # Where prompts are computed in two pieces, tokens that are forced would cost more.
         self._forces = not sequences.needs_checkpoints
+        self._is_alone = True
 
     def commit(self, chunks: Sequence[Chunk]) -> None:
         """Hand out what a batch gave that was decoded."""
+        self._is_alone = len(chunks) == 1
         chosen = self._choose_plain(chunks) if len(chunks) > 1 else {}
         processed = self._process_together(chunks) if len(chunks) > 1 else {}
         index = 0
@@ -157,13 +159,15 @@ class Postprocessor:
             self._sequences.reject(slot)
 
     def _force(self, slot: Slot, request: Request) -> None:
-        """Take the tokens that have to follow; the next step computes them together."""
-        while request.forced:
+        """Take the tokens that have to follow; the next step computes them together.
+
+        Beside other texts they come one by one: the engine computes sequences together that have as
+        many tokens each, and takes one more pass over the weights for those with more.
+        """
+        if not request.forced:
+            request.forced.extend(request.sampler.forced())
+        while request.forced and self._is_alone:
             if not self._take(slot, request, request.next_forced(), -1):
-                return
-        for token in request.sampler.forced():
-            request.sampler.accept(token)
-            if not self._take(slot, request, token, -1):
                 return
 
     def _choose(
