@@ -91,7 +91,7 @@ def test_a_stage_has_what_its_sampler_left(llm: Llama) -> None:
         assert told == pytest.approx(logprobs[:TRACED_MAX].tolist(), abs=1e-4)
     last = stages[-1]
     assert last["n_candidates"] == len(last["candidates"]) == 1
-    assert last["candidates"][0] in stages[-2]["candidates"]
+    assert last["candidates"][0]["id"] in kept[-1]
     assert last["candidates"][0]["token"] == llm.detokenize(ids(last)).decode()
 
 
