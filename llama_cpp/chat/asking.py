@@ -38,6 +38,11 @@ class ParseCall:
                 "parse waits for the whole object: for parts of it use stream=True of "
                 "create_completion or create_chat_completion, and partial() of what it returns"
             )
+        if options.get("n") not in (None, 1):
+            raise InvalidArgumentError(f"parse makes one object, not n={options['n']}")
+        said = [name for name in ("response_format", "schema") if options.get(name) is not None]
+        if said:
+            raise InvalidArgumentError(f"parse has the type already: leave {said[0]} out")
         self._shape = shape = Shape.of(form)
         self._is_chat = is_conversation(prompt)
         if self._is_chat:

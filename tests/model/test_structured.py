@@ -386,3 +386,18 @@ def test_an_option_that_begins_another_may_win_and_lose(llm: Llama) -> None:
     short, long = "The capital of France is", "The capital of France is Paris."
     assert llm.choose(asked, [short, long]).text == long
     assert llm.choose(asked, [long, long + " Paris is"]).text == long
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 2}, "one object, not n=2"),
+        ({"response_format": {"type": "json_object"}}, "leave response_format out"),
+        ({"schema": {"type": "integer"}}, "leave schema out"),
+    ],
+)
+def test_parse_refuses_what_it_would_ignore(
+    llm: Llama, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        llm.parse(MESSAGES, Person, **options)
