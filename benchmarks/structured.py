@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -80,7 +80,7 @@ class Person(BaseModel):
     age: int = Field(ge=0, le=120)
     occupation: Literal["teacher", "farmer", "doctor", "engineer", "other"]
     email: str = Field(pattern=r"^[a-z.]{1,20}@[a-z]{1,12}\.(com|org)$")
-    likes: list[str] = Field(min_length=1, max_length=3)
+    likes: list[Annotated[str, Field(max_length=30)]] = Field(min_length=1, max_length=3)
 
 
 def parsed(llm: Llama, count: int) -> int:
