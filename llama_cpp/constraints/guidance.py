@@ -36,14 +36,9 @@ def is_installed() -> bool:
 @functools.lru_cache(maxsize=64)
 def json_schema(schema: str, *, strict: bool = False) -> GuidedText:
     """JSON that a schema allows; see ``constraint.json_schema``."""
-    from .json_schema.closing import closed
-    from .json_schema.converter import THE_SCHEMA, parsed_schema
     from .json_schema.enforceable import enforceable
-    from .json_schema.keyword_shapes import check_shapes
 
-    parsed = parsed_schema(schema, THE_SCHEMA)
-    check_shapes(parsed, "#", THE_SCHEMA, set())
-    found = enforceable(closed(parsed))
+    found = enforceable(schema, closes=True)
     if found.unenforced and strict:
         raise GrammarError(f"the JSON schema cannot be strict: not enforced is {found.rest}")
     if found.unenforced:

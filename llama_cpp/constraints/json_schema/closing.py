@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
+
+from .converter import objects_of
 
 # Where schemas are put together, what one names the other need not know.
 _COMBINING = frozenset({
@@ -25,7 +26,7 @@ def closed(schema: Any) -> Any:
     Args:
         schema: A JSON schema.
     """
-    return schema if any(map(_combines, _nodes(schema))) else _closed(schema)
+    return schema if any(map(_combines, objects_of(schema))) else _closed(schema)
 
 
 def _combines(node: dict[str, Any]) -> bool:
@@ -58,14 +59,3 @@ def _closed(schema: Any) -> Any:
         if isinstance(found.get(name), dict):
             found[name] = {key: _closed(each) for key, each in found[name].items()}
     return found
-
-
-def _nodes(node: Any) -> Iterator[dict[str, Any]]:
-    waiting = [node]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node

@@ -226,7 +226,7 @@ def _no_number(name: str) -> NoReturn:
 
 def _converted(schemas: dict[str, Any]) -> dict[str, Any]:
     """What the bridge makes of schemas: the grammar, and the names of their rules."""
-    if any("" in each.get("properties", ()) for each in _objects(schemas.get("root"))):
+    if any("" in each.get("properties", ()) for each in objects_of(schemas.get("root"))):
         # The converter names the rule of a property "" like the schema it is in: like the root.
         named = {_ROOT_STAND_IN if name == "root" else name: each for name, each in schemas.items()}
         converted = _converted(named)
@@ -251,7 +251,7 @@ def _converted(schemas: dict[str, Any]) -> dict[str, Any]:
     return result_of_bridge
 
 
-def _objects(node: Any) -> Iterator[dict[str, Any]]:
+def objects_of(node: Any) -> Iterator[dict[str, Any]]:
     """Every object in a schema."""
     waiting = [node]
     while waiting:

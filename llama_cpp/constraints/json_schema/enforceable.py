@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from ...errors import GrammarError
+from .closing import closed
 from .converter import THE_SCHEMA, parsed_schema
 from .keyword_shapes import check_shapes
 from .productive import check_productive
@@ -117,13 +118,14 @@ _CHECKED_FORMATS = ("date", "email", "ipv4", "ipv6", "uuid")
 
 
 def enforceable(
-    schema: Mapping[str, Any] | str | bool, what: str = THE_SCHEMA
+    schema: Mapping[str, Any] | str | bool, what: str = THE_SCHEMA, *, closes: bool = False
 ) -> EnforceableSchema:
     """Find out what of a JSON schema can be enforced.
 
     Args:
         schema: The schema, as JSON text or as a dict: at most 1 MiB, nested at most 64 deep.
         what: What it is, for messages.
+        closes: Whether objects have no other properties than those that it names: see ``closed``.
 
     Raises:
         GrammarError: It is no JSON schema, is too large, allows no value that ends, or has a
@@ -131,6 +133,8 @@ def enforceable(
     """
     parsed = parsed_schema(schema, what)
     check_shapes(parsed, "#", what, set())
+    if closes:
+        parsed = closed(parsed)
     root = root_spot(parsed)
     without: set[str] = set()
     circular: set[Key] = set()
